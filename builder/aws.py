@@ -174,7 +174,8 @@ class Clients:
 
     def codeartifact_token(self, account: str, domain: str) -> str:
         """Return a password for the domain's repositories, valid as long as the role's own credentials."""
-        client = self._noted(self._session.client("codeartifact", config=self._config))
+        with self._making:
+            client = self._noted(self._session.client("codeartifact", config=self._config))
         answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
         return str(answer["authorizationToken"])
 
@@ -197,7 +198,8 @@ class Clients:
 
     def stack_resources(self, stack: str) -> list[tuple[str, str, str]]:
         """Return the resources of a CloudFormation stack: logical id, type, physical id."""
-        client = self._noted(self._session.client("cloudformation", config=self._config))
+        with self._making:
+            client = self._noted(self._session.client("cloudformation", config=self._config))
         pages = client.get_paginator("list_stack_resources").paginate(StackName=stack)
         return [
             (row["LogicalResourceId"], row["ResourceType"], row.get("PhysicalResourceId", ""))

@@ -177,7 +177,7 @@ def _row(member: Member) -> FunctionRow:
         row["size"] = sum(artifact.size for artifact in known)
         row["unzipped"] = sum(artifact.unzipped for artifact in known)
     if member.standing is not None:
-        row["arn"], row["version"], row["alias"] = member.standing.arn, member.standing.version, None
+        row["arn"], row["version"], row["alias"] = member.standing.arn, None, None
     if built is None:
         return row
     if (now := built.reply.get("function")) and "arn" in now:

@@ -132,13 +132,18 @@ def _differing(members: Sequence[Member], several: Several, known: Remembered | 
     """Return the functions that have to be looked at, after noting of the others that they stand."""
     for member in members:
         row = known.rows.get(member.key) if known and member.key in several.same else None
-        # Under another name it would be another function.
+        # Checked again here, as the worker's account cannot be trusted: under another name it is another function.
         if known and row and known.names[member.key] == member.name:
             member.standing = replace(row, commit=several.commit)
     return [member for member in members if member.standing is None]
 
 
 def make_all(members: Sequence[Member], whole: Situation, context: Context) -> None:
+    """Make the functions one by one, from one checkout; what fails is each one's own.
+
+    Raises:
+        OutOfTime: as `attempt`.
+    """
     if not context.settings.worker:
         from builder.flow.making import shared_checkout
 
@@ -380,6 +385,5 @@ def _row(member: Member, several: Several) -> Row | None:
         commit=several.commit,
         reads=several.reads[member.key],
         arn=function["arn"],
-        version=function["version"],
         build_id=deployed_by(member),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from builder.flow.situation import Situation
     from builder.publishing.remembered import Remembered, Row
 
-# GetFunction has a rate of its own, 100 a second: so many at a time, each of some 30 ms, stay below it or are repeated.
+# GetFunction has a rate of its own, 100 a second; what Lambda throttles beyond that, the client repeats.
 _PARALLEL = 8
 
 

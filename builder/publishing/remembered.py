@@ -23,14 +23,13 @@ class Row:
     """One function as a deploy left it.
 
     `revision_id` is Lambda's id of its state then, `commit` the source that it is equal to, `build_id` the build that
-    deployed it, `version` the one that it published.
+    deployed it.
     """
 
     revision_id: str
     commit: str
     reads: Reads
     arn: str
-    version: str | None
     build_id: str | None
 
 
@@ -62,7 +61,6 @@ def keep(store: S3Store, project: str, stage: str, deploy: Remembered) -> None:
             "commit": row.commit,
             "reads": row.reads.as_json(),
             "arn": row.arn,
-            "version": row.version,
             "build_id": row.build_id,
         }
         for key, row in deploy.rows.items()
@@ -94,7 +92,6 @@ def _row(kept: Fields) -> Row:
         commit=kept.text("commit"),
         reads=Reads.parse(kept.fields("reads")),
         arn=kept.text("arn"),
-        version=kept.text_or_none("version"),
         build_id=kept.text_or_none("build_id"),
     )
 

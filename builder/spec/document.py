@@ -66,6 +66,16 @@ class Document:
         return (*self.places[known], *at[len(known) :]) if known else at
 
 
+def mapping_of(value: object) -> Mapping[str, object]:
+    """Return a value of a document that should be a mapping; of anything else, an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def texts_of(value: object) -> list[str]:
+    """Return the texts in a value of a document that should be a list of texts."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
 def read_document(text: str, *, file: str) -> Document:
     """Parse a JSON file if `file` ends in .json, else a YAML file.
 

@@ -26,7 +26,7 @@ from builder.npm.lockfile import MANIFEST, NAMES
 from builder.plan import DEPENDENCIES, FUNCTION
 from builder.spec.base import Paths, Spec, Text, as_tuple
 from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
-from builder.spec.document import Document, Location, read_document
+from builder.spec.document import Document, Location, mapping_of, read_document
 from builder.spec.overlay import Overlay, Part, Room, TooMany
 from builder.spec.templates.reading import Template, build_file_of, is_template
 from builder.spec.templates.serverless import build_file_of as serverless_build_file
@@ -180,7 +180,7 @@ class _Reading:
         self._reader.unknown(at, value, [*(_MANY if "functions" in root else ("function",)), *SHARED])
         self._check_mappings(at, value)
         for key in ("functions", "layers") if "functions" in root else ():
-            mine, there = _mapping(value.get(key)), _mapping(root.get(key))
+            mine, there = mapping_of(value.get(key)), mapping_of(root.get(key))
             for name in mine:
                 if name not in there:
                     self.note((*at, key, name), f"is not one of {key}{nearest(name, there)}")
@@ -214,7 +214,7 @@ class _Reading:
         document = self.document
         if isinstance(self.root.value, dict) and {"stages", "defaults"} & set(self.root.value):
             overlay = Overlay(source=document, room=self.room)
-            whole = _mapping(overlay.put((), self.root, over))
+            whole = mapping_of(overlay.put((), self.root, over))
             rest = {key: item for key, item in whole.items() if key not in ("stages", "defaults")}
             document = overlay.document(rest)
         reader = Reader(document, self.file)
@@ -224,7 +224,7 @@ class _Reading:
 
     def _views(self, stage: str, over: Part | None) -> dict[str, _View]:
         root, functions = self.root.value, self.root.get("functions")
-        if "function" in (top := _mapping(root)):
+        if "function" in (top := mapping_of(root)):
             self.note(("function",), "stands beside `functions`; move it there, below its name")
         self._reader.unknown((), {key: top[key] for key in top if key != "function"}, (*_MANY, "stages", *SHARED))
         if functions is None or not isinstance(functions.value, dict) or not functions.value:
@@ -233,7 +233,7 @@ class _Reading:
         if isinstance(root, dict) and not stage:
             self._check_mappings((), {key: root[key] for key in ("defaults", "layers") if key in root})
         layers = self.root.get("layers")
-        shared = _mapping(layers.value) if layers else {}
+        shared = mapping_of(layers.value) if layers else {}
         named = [key for key in functions.value if self._is_name(key, shared)]
         views = {key: _View(self, key, stage, over, shared) for key in named}
         for name in shared if not stage else ():  # at a stage, functions may leave a layer away
@@ -266,7 +266,7 @@ class _View:
         given = self._put(("function",), ("defaults",), ("functions", key))
         if isinstance(given, dict):  # what no part has is missing in the function itself
             self._overlay.places["function",] = ("functions", key)
-        mapping = _mapping(given)
+        mapping = mapping_of(given)
         own = {name: item for name, item in mapping.items() if name in MemberSpec.model_fields}
         rest = {name: item for name, item in mapping.items() if name not in own}
         self._function = rest if isinstance(given, dict) else given
@@ -388,7 +388,3 @@ def _runtimes_of_layers(views: Sequence[_View]) -> Mapping[str, Sequence[object]
 
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value] if value is not None else []
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from builder.nearest import nearest
-from builder.spec.document import Document, Location
+from builder.spec.document import Document, Location, mapping_of, texts_of
 from builder.spec.templates.values import Unresolved, Values
 
 FUNCTIONS = {"AWS::Serverless::Function": "CodeUri", "AWS::Lambda::Function": "Code"}
@@ -61,6 +61,22 @@ class Template:
         """Layers that may have files of their own beside the requirements that are named; neither has to be there."""
         return {name: file for name, file in self.packages.items() if name in self.layers}
 
+    def document(self, source: Document, **more: object) -> Document:
+        """Return the document of a build file with these functions and layers, whose parts know their places.
+
+        Args:
+            source: what the template was read from. more: other members of the build file.
+        """
+        layers = {"layers": self.layers} if self.layers else {}
+        problems = ((source.line(at), f"{'.'.join(map(str, at))}: {text}") for at, text in self.problems)
+        return Document(
+            value={"functions": self.functions, **layers, **more},
+            lines={at: source.line(place) for at, place in self.places.items()},
+            typed={},
+            problems=tuple(problems),
+            places=self.places,
+        )
+
     def own_files(self, function: str) -> tuple[str, ...]:
         """Return names of files beside a function's code of which the first that exists says what it needs."""
         return ("uv.lock", "pyproject.toml", "requirements.txt") if function in self.uv else ("requirements.txt",)
@@ -74,7 +90,7 @@ def is_template(value: object) -> bool:
 def resources_of(value: object) -> Mapping[str, Mapping[str, object]]:
     """Return the resources of a template by logical id; none of anything else."""
     found = value.get("Resources") if isinstance(value, dict) else None
-    return {key: item for key, item in _mapping(found).items() if isinstance(item, dict)}
+    return {key: item for key, item in mapping_of(found).items() if isinstance(item, dict)}
 
 
 def build_file_of(document: Document, parameters: Mapping[str, str] | None = None) -> tuple[Document, Template]:
@@ -84,24 +100,14 @@ def build_file_of(document: Document, parameters: Mapping[str, str] | None = Non
         parameters: values of the template's parameters, instead of their defaults.
     """
     template = _Reading(document, parameters or {}).read()
-    value: dict[str, object] = {"functions": template.functions}
-    if template.layers:
-        value["layers"] = template.layers
-    made = Document(
-        value=value,
-        lines={at: document.line(place) for at, place in template.places.items()},
-        typed={},
-        problems=tuple((document.line(at), f"{'.'.join(map(str, at))}: {text}") for at, text in template.problems),
-        places=template.places,
-    )
-    return made, template
+    return template.document(document), template
 
 
 class _Reading:
     def __init__(self, document: Document, parameters: Mapping[str, str]) -> None:
         root = document.value if isinstance(document.value, dict) else {}
-        self._all, self._resources = _mapping(root.get("Resources")), resources_of(root)
-        self._globals = _mapping(_mapping(root.get("Globals")).get("Function"))
+        self._all, self._resources = mapping_of(root.get("Resources")), resources_of(root)
+        self._globals = mapping_of(mapping_of(root.get("Globals")).get("Function"))
         self._given, self._values = parameters, Values(root, parameters)
         self._template = Template()
 
@@ -123,7 +129,7 @@ class _Reading:
             # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html
             if name.startswith("Fn::ForEach::") and any(kind in repr(item) for kind in FUNCTIONS):
                 self._template.left[name] = "only CloudFormation knows its functions; write them one by one"
-        used = {layer for function in self._template.functions.values() for layer in _texts(function["layers"])}
+        used = {layer for function in self._template.functions.values() for layer in texts_of(function["layers"])}
         for name in [name for name in self._template.layers if name not in used]:
             # It has no function here that would say for which runtime it is made.
             del self._template.layers[name]
@@ -136,11 +142,11 @@ class _Reading:
     def _function(self, name: str, resource: Mapping[str, object]) -> None:
         at: Location = ("Resources", name)
         serverless = resource.get("Type") == "AWS::Serverless::Function"
-        own, common = _mapping(resource.get("Properties")), self._globals if serverless else {}
+        own, common = mapping_of(resource.get("Properties")), self._globals if serverless else {}
         given = {key: (own if key in own else common).get(key) for key in {*own, *common}}
         places = {key: (*at, "Properties", key) if key in own else ("Globals", "Function", key) for key in given}
         key = FUNCTIONS[str(resource["Type"])]
-        metadata = _mapping(resource.get("Metadata"))
+        metadata = mapping_of(resource.get("Metadata"))
         runtime = self._text(given, "Runtime", places)
         why = self._left_as_it_is(given, given.get(key), metadata, runtime)
         if why is not None:
@@ -163,8 +169,8 @@ class _Reading:
         if isinstance(architectures, list) and architectures:
             function["architecture"] = self._resolved(architectures[0], places["Architectures"])
             self._placed(name, "architecture", places["Architectures"])
-        variables = _mapping(_mapping(common.get("Environment")).get("Variables"))
-        variables = {**variables, **_mapping(_mapping(own.get("Environment")).get("Variables"))}
+        variables = mapping_of(mapping_of(common.get("Environment")).get("Variables"))
+        variables = {**variables, **mapping_of(mapping_of(own.get("Environment")).get("Variables"))}
         if variables:
             # For the trial of the handler alone: values that CloudFormation knows later are named, not known.
             function["environment"] = {key: self._values.text_or_name(value) for key, value in variables.items()}
@@ -178,9 +184,9 @@ class _Reading:
         self, given: Mapping[str, object], code: object, metadata: Mapping[str, object], runtime: str | None
     ) -> str | None:
         """Say why a function needs no build; None if it does."""
-        if given.get("PackageType") == "Image" or "ImageUri" in given or "ImageUri" in _mapping(code):
+        if given.get("PackageType") == "Image" or "ImageUri" in given or "ImageUri" in mapping_of(code):
             return "it is a container image"
-        if "InlineCode" in given or "ZipFile" in _mapping(code):
+        if "InlineCode" in given or "ZipFile" in mapping_of(code):
             return "its code is in the template"
         if metadata.get("SkipBuild") in (True, "true", "True"):
             return "SkipBuild says so"
@@ -197,7 +203,7 @@ class _Reading:
         method, where = metadata.get("BuildMethod"), (*at, "Metadata", "BuildMethod")
         if method == "python-uv":
             self._template.uv.add(name)
-        options = _mapping(metadata.get("BuildProperties"))
+        options = mapping_of(metadata.get("BuildProperties"))
         if method == "makefile":
             holder["build"] = _makefile(name)
         elif method == "esbuild":
@@ -242,12 +248,12 @@ class _Reading:
 
     def _layer(self, name: str, resource: Mapping[str, object]) -> None:
         at: Location = ("Resources", name)
-        own, key = _mapping(resource.get("Properties")), LAYERS[str(resource["Type"])]
+        own, key = mapping_of(resource.get("Properties")), LAYERS[str(resource["Type"])]
         places = {each: (*at, "Properties", each) for each in own}
         if why := _elsewhere(own.get(key)):
             self._template.left[name] = why
             return
-        metadata = _mapping(resource.get("Metadata"))
+        metadata = mapping_of(resource.get("Metadata"))
         method, source = metadata.get("BuildMethod"), self._place(own.get(key), places, key)
         if isinstance(method, str) and (method.startswith(("python", "nodejs"))):
             file = "package-lock.json" if method.startswith("nodejs") else "requirements.txt"
@@ -306,7 +312,7 @@ class _Reading:
 
 
 def _is_file(application: Mapping[str, object]) -> bool:
-    return isinstance(_mapping(application.get("Properties")).get("Location"), str)
+    return isinstance(mapping_of(application.get("Properties")).get("Location"), str)
 
 
 def _elsewhere(code: object) -> str | None:
@@ -327,13 +333,5 @@ def _makefile(name: str) -> dict[str, object]:
     return {"command": [made], "output": _ARTIFACTS}
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
 def _items(value: object) -> list[object]:
     return value if isinstance(value, list) else []
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in _items(value) if isinstance(item, str)]

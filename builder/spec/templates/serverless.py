@@ -13,7 +13,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from builder.spec.document import Document, Location
+from builder.spec.document import Document, Location, mapping_of, texts_of
 from builder.spec.templates.reading import Template
 from builder.spec.templates.values import Unresolved
 
@@ -45,25 +45,14 @@ def is_serverless(value: object) -> bool:
 def build_file_of(document: Document, file: str, stage: str) -> tuple[Document, Template]:
     """Return a serverless.yml at a stage as the document of a build file, whose parts know their places in it."""
     template = _Reading(document, file, stage).read()
-    value: dict[str, object] = {"functions": template.functions}
-    if template.layers:
-        value["layers"] = template.layers
-    if stage:
-        value["stages"] = {stage: {}}
-    made = Document(
-        value=value,
-        lines={at: document.line(place) for at, place in template.places.items()},
-        typed={},
-        problems=tuple((document.line(at), f"{'.'.join(map(str, at))}: {text}") for at, text in template.problems),
-        places=template.places,
-    )
-    return made, template
+    stages: dict[str, object] = {"stages": {stage: {}}} if stage else {}
+    return template.document(document, **stages), template
 
 
 class _Reading:
     def __init__(self, document: Document, file: str, stage: str) -> None:
-        self._root = _mapping(document.value)
-        self._provider = _mapping(self._root.get("provider"))
+        self._root = mapping_of(document.value)
+        self._provider = mapping_of(self._root.get("provider"))
         self._file, self._template = file, Template(kind="serverless")
         self._stage = stage or self._default_stage()
 
@@ -72,14 +61,14 @@ class _Reading:
         return named if isinstance(named, str) and "${" not in named else "dev"
 
     def read(self) -> Template:
-        for name in _texts(self._root.get("plugins")):
+        for name in texts_of(self._root.get("plugins")):
             if name != _DONE_HERE:
                 self._template.left[f"plugin {name}"] = "plugins are not run here"
-        for name, layer in _mapping(self._root.get("layers")).items():
-            self._layer(name, _mapping(layer))
-        for name, function in _mapping(self._root.get("functions")).items():
-            self._function(name, _mapping(function))
-        used = {layer for function in self._template.functions.values() for layer in _texts(function["layers"])}
+        for name, layer in mapping_of(self._root.get("layers")).items():
+            self._layer(name, mapping_of(layer))
+        for name, function in mapping_of(self._root.get("functions")).items():
+            self._function(name, mapping_of(function))
+        used = {layer for function in self._template.functions.values() for layer in texts_of(function["layers"])}
         for name in [name for name in self._template.layers if name not in used]:
             del self._template.layers[name]
             self._template.left[name] = "no function that is built here has it"
@@ -87,7 +76,7 @@ class _Reading:
 
     def _function(self, name: str, given: Mapping[str, object]) -> None:
         at: Location = ("functions", name)
-        package, common = _mapping(given.get("package")), _mapping(self._root.get("package"))
+        package, common = mapping_of(given.get("package")), mapping_of(self._root.get("package"))
         runtime_at: Location = (*at, "runtime") if "runtime" in given else ("provider", "runtime")
         runtime = self._text(given.get("runtime", self._provider.get("runtime")), runtime_at)
         why = _left(given, package, runtime)
@@ -95,7 +84,7 @@ class _Reading:
             self._template.left[name] = why
             return
         files, exclude = self._patterns(
-            [*_texts(common.get("patterns")), *_texts(package.get("patterns"))], (*at, "package", "patterns")
+            [*texts_of(common.get("patterns")), *texts_of(package.get("patterns"))], (*at, "package", "patterns")
         )
         function: dict[str, object] = {
             "runtimes": [runtime],
@@ -112,7 +101,7 @@ class _Reading:
         if architecture is not None:
             function["architecture"] = self._text(architecture, (*at, "architecture"))
             places["architecture"] = (*at, "architecture") if "architecture" in given else ("provider", "architecture")
-        variables = {**_mapping(self._provider.get("environment")), **_mapping(given.get("environment"))}
+        variables = {**mapping_of(self._provider.get("environment")), **mapping_of(given.get("environment"))}
         if variables:
             # For the trial of the handler alone: values that the framework knows later are named, not known.
             function["environment"] = {key: self._text_or_name(value) for key, value in variables.items()}
@@ -157,11 +146,11 @@ class _Reading:
 
     def _layer(self, name: str, given: Mapping[str, object]) -> None:
         at: Location = ("layers", name)
-        if "artifact" in _mapping(given.get("package")):
+        if "artifact" in mapping_of(given.get("package")):
             self._template.left[name] = "it is a zip already"
             return
         files, exclude = self._patterns(
-            _texts(_mapping(given.get("package")).get("patterns")), (*at, "package", "patterns")
+            texts_of(mapping_of(given.get("package")).get("patterns")), (*at, "package", "patterns")
         )
         if exclude:
             self._say((*at, "package", "patterns"), "of a layer, list what belongs, after '!**'")
@@ -209,7 +198,7 @@ class _Reading:
             if source.startswith("self:"):
                 found: object = self._root
                 for key in source.removeprefix("self:").split("."):
-                    found = _mapping(found).get(key)
+                    found = mapping_of(found).get(key)
                 if found is not None:
                     return self._resolved(found, depth)
         raise Unresolved(f"${{{said}}} is known to the Serverless Framework alone, and the build needs it")
@@ -237,11 +226,3 @@ def _directory(pattern: str) -> str:
 def _logical(layer: str) -> str:
     """Return the name that the framework gives to a layer's resource."""
     return f"{layer[:1].upper()}{layer[1:]}LambdaLayer"
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from builder.spec.document import mapping_of
+
 _HOLE = re.compile(r"\$\{([^!][^}]*)\}")
 
 
@@ -26,12 +28,12 @@ class Values:
         self._root = root
         self._parameters: Mapping[str, object] = {
             name: parameters.get(name, said.get("Default"))
-            for name, said in _mapping(root.get("Parameters")).items()
+            for name, said in mapping_of(root.get("Parameters")).items()
             if isinstance(said, dict)
         }
         self._secret = {
             name
-            for name, said in _mapping(root.get("Parameters")).items()
+            for name, said in mapping_of(root.get("Parameters")).items()
             if isinstance(said, dict) and said.get("NoEcho") in (True, "true", "True")
         }
 
@@ -114,7 +116,7 @@ class Values:
         text: object = argument
         given: Mapping[str, object] = {}
         if isinstance(argument, list) and len(argument) == 2:
-            text, given = argument[0], _mapping(argument[1])
+            text, given = argument[0], mapping_of(argument[1])
         if not isinstance(text, str):
             raise Unresolved("Fn::Sub needs a text")
 
@@ -136,9 +138,9 @@ class Values:
         found: object = self._root.get("Mappings")
         for key in argument[:3]:
             name = self.text(key)
-            if name not in _mapping(found):
+            if name not in mapping_of(found):
                 raise Unresolved(f"Fn::FindInMap: there is no {name}")
-            found = _mapping(found)[name]
+            found = mapping_of(found)[name]
         return found
 
     def _chosen(self, argument: object) -> object:
@@ -152,7 +154,7 @@ class Values:
         [(function, argument)] = condition.items()
         arguments = argument if isinstance(argument, list) else [argument]
         if function == "Condition":
-            conditions = _mapping(self._root.get("Conditions"))
+            conditions = mapping_of(self._root.get("Conditions"))
             if argument not in conditions:
                 raise Unresolved(f"Fn::If: there is no condition {argument}")
             return self._holds(conditions[str(argument)], depth + 1)
@@ -164,10 +166,6 @@ class Values:
         if function == "Fn::Not" and len(arguments) == 1:
             return not self._holds(arguments[0], depth + 1)
         raise Unresolved(f"Fn::If: the condition {function} is known to CloudFormation alone")
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
 
 
 def _kind(value: object) -> str:
