@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.house import PACKAGES, houses
+from scripts.house import PACKAGES, circles, houses
 from scripts.imports import imports
 from tests.wings import shelf, uphill
 
@@ -81,6 +81,11 @@ def test_an_import_from_above_or_beside_is_found_however_it_is_written(tmp_path:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_functions_and_files_are_short(package: str) -> None:
     assert [line for module in houses(ROOT)[package].modules.values() for line in module.too_long()] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_files_import_each_other_in_a_circle(package: str) -> None:
+    assert circles(houses(ROOT)[package].files) == []
 
 
 def test_only_one_module_imports_boto3() -> None:

@@ -63,10 +63,6 @@ def build_several(
         OwnTarget, AccessDenied: a function is not one that the builder may deploy.
         AlreadyTaken: an execution of Step Functions goes on with the build, see `fanout`.
     """
-    if request.stack:
-        from builder.flow.stack import bring_several
-
-        return bring_several(several, request, whole, context, claim)
     members = [*members_in(several.file, request, context)]
     if template := several.file.template:
         _refuse_deploy(several.file.file, template.kind, request)

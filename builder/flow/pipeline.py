@@ -67,6 +67,10 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
             try:
                 return build_one(request, situation, context, claim, known=known)
             except SeveralFound as found:
+                if request.stack:
+                    from builder.flow.stack import bring_several
+
+                    return bring_several(found.several, request, situation, context, claim)
                 from builder.flow.members import build_several
 
                 return build_several(found.several, request, situation, context, claim, known=known)
