@@ -6,6 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+# Where a statement holds others.
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+
 
 def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
     """Yield the names that the module at `path` imports, dotted: modules, or names in one (`from a.b import c`: a.b.c).
@@ -13,11 +16,7 @@ def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
     Late imports are among them, those for type checkers only with `typing`.
     """
     package = _package(path)
-    tree = ast.parse(path.read_text())
-    skipped = set() if typing else {child for node in ast.walk(tree) for child in _for_type_checkers(node)}
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
+    for node in _statements(ast.parse(path.read_text()), typing=typing):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -35,6 +34,22 @@ def _package(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _for_type_checkers(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-        yield from (child for statement in node.body for child in ast.walk(statement))
+def _statements(node: ast.AST, *, typing: bool) -> Iterator[ast.AST]:
+    """Yield a node and the statements within it; expressions, by far the most nodes, hold no imports."""
+    yield node
+    for block in _BLOCKS:
+        if block == "body" and not typing and _is_for_type_checkers(node):
+            continue
+        inner = getattr(node, block, ())
+        for child in inner if isinstance(inner, list) else ():  # a lambda's body is no list
+            yield from _statements(child, typing=typing)
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    match node:
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+        case ast.If(test=ast.Attribute(value=ast.Name(id="typing"), attr="TYPE_CHECKING")):
+            return True
+        case _:
+            return False

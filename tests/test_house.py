@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from scripts.house import PACKAGES, circles, houses
+from scripts.house import PACKAGES, House, circles, houses
 from scripts.imports import imports
 from tests.wings import shelf, uphill
 
@@ -18,11 +20,21 @@ MODULES = [*sorted((ROOT / "builder").rglob("*.py")), *sorted((ROOT / "bootstrap
 DOORS = {"builder.handler", "builder.__main__"}
 
 
+@cache
+def imported(path: Path) -> frozenset[str]:
+    return frozenset(imports(path))
+
+
+@cache
+def all_houses() -> Mapping[str, House]:
+    return houses(ROOT)
+
+
 def importers(name: str) -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in MODULES
-        if any(module == name or module.startswith(name + ".") for module in imports(path))
+        if any(module == name or module.startswith(name + ".") for module in imported(path))
     }
 
 
@@ -80,12 +92,12 @@ def test_an_import_from_above_or_beside_is_found_however_it_is_written(tmp_path:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_functions_and_files_are_short(package: str) -> None:
-    assert [line for module in houses(ROOT)[package].modules.values() for line in module.too_long()] == []
+    assert [line for module in all_houses()[package].modules.values() for line in module.too_long()] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_files_import_each_other_in_a_circle(package: str) -> None:
-    assert circles(houses(ROOT)[package].files) == []
+    assert circles(all_houses()[package].files) == []
 
 
 def test_only_one_module_imports_boto3() -> None:
