@@ -323,7 +323,11 @@ def _history(request: Request) -> Reply:
     from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
-    found = Builds(context.store).history(request.function or "", request.count)
+    builds, name = Builds(context.store), request.function or ""
+    if request.project:
+        found = builds.history_of_project(name, request.stage, request.count)
+    else:
+        found = builds.history(name, request.count)
     return {"statusCode": 200, "history": found} | _warnings(context)
 
 

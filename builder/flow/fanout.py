@@ -129,6 +129,7 @@ def stop(request: Request, context: Context) -> Reply:
         raise _cannot(builds.state(build_id))
     # Before the execution is stopped: its last step, if it starts now, finds that the build is someone else's.
     claim = builds.claim(build_id, state.function or "", resumes=True)
+    claim.history = state.history
     try:
         claim.take()
     except AlreadyTaken as taken:

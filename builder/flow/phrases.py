@@ -95,9 +95,16 @@ def is_tree(value: Value) -> bool:
     return value.get("ref") == ""
 
 
-def some_of(found: Sequence[object], most: int) -> str:
+def present(value: object) -> str:
+    """Return the value of a setting, which may not be set."""
+    if value is None:
+        return "not set"
+    return shown(value) if value not in ("", [], {}) else "empty" if value == "" else "none"
+
+
+def some_of(found: Sequence[object], most: int, joint: str = ", ") -> str:
     """Return the first of them, and how many more there are."""
-    return some([shown(item) for item in found], most)
+    return some([shown(item) for item in found], most, joint)
 
 
 def source_of(reply: Value) -> str:

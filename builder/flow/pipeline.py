@@ -38,6 +38,7 @@ from builder.flow.release import Overtaken
 from builder.flow.single import Built, SeveralFound, build_one
 from builder.flow.situation import Situation, look
 from builder.flow.standing import standing
+from builder.records.record import project_history
 
 if TYPE_CHECKING:
     from builder.publishing.remembered import Remembered
@@ -67,6 +68,8 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
             try:
                 return build_one(request, situation, context, claim, known=known)
             except SeveralFound as found:
+                if request.project:
+                    claim.history = project_history(request.function or "", request.stage)
                 if request.stack:
                     from builder.flow.stack import bring_several
 

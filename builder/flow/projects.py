@@ -15,6 +15,7 @@ from builder.flow.single import Built
 from builder.flow.verify import verify
 from builder.publishing import remembered
 from builder.records.builds import RECORD_HINT, Builds
+from builder.records.record import project_history
 from builder.store.keeping import Damaged
 from builder.store.values import Fields
 
@@ -44,6 +45,7 @@ def roll_project_back(request: Request, context: Context, claim: Claim) -> Built
     found, alias = target
     members = _members(found, replace(request, alias=alias), context)
     _warn_of_newer(members, request, context)
+    claim.history = project_history(request.function or "", request.stage)
     claim.take()
     for member in members:
         under_claim(member, claim, partial(roll_back, member.request, member.context))
@@ -83,6 +85,7 @@ def verify_project(request: Request, context: Context) -> Reply:
     if known is None or request.build is not None:
         return verify(request, context)
     rows: list[VerifiedRow] = []
+    commits = set[str | None]()
     for key, name in known.names.items():
         context.progress.say(f"building {key} again")
         own = progress_of(key, context.progress)
@@ -94,10 +97,11 @@ def verify_project(request: Request, context: Context) -> Reply:
         for warning in own.warnings:
             context.progress.warn(f"{key}: {warning}")
         rows += [{**row, "name": f"{key}/{row['name']}"} for row in answer["verify"]["components"]]
+        commits.add(answer["commit"])
     same = all(row["same"] for row in rows)
     answer = {
         "statusCode": 200,
-        "commit": known.commit,
+        "commit": commits.pop() if len(commits) == 1 else None,  # each function may be of another
         "verify": {"build": None, "same": same, "components": rows},
     }
     return answer | reply.account(context.progress)
@@ -142,6 +146,11 @@ def _target(request: Request, context: Context) -> tuple[Record, str | None] | N
         record = builds.find(project, request.build)
         if "functions" not in record.reply:
             return None
+        if record.stage != request.stage:
+            raise UnknownBuild(
+                f"build {request.build} is of {f'stage {record.stage}' if record.stage else 'no stage'}",
+                hint=f"give --stage {record.stage}" if record.stage else "leave out --stage",
+            )
         if record.state != "succeeded" or record.reply.get("partial"):
             raise UnknownBuild(
                 f"build {request.build} of {project} did not deploy all of its functions",
@@ -150,11 +159,9 @@ def _target(request: Request, context: Context) -> tuple[Record, str | None] | N
         return record, request.alias or record.alias
     half_done = False
     deploys: list[Record] = []
-    for each in builds.records(project, _LOOK_BACK):
+    for each in builds.records_of_project(project, request.stage, _LOOK_BACK):
         if isinstance(each, Damaged):
             raise each.error(RECORD_HINT)
-        if "functions" not in each.reply or each.stage != request.stage:
-            continue
         if each.state == "succeeded" and not each.reply.get("partial"):
             deploys.append(each)
         elif each.changed and not deploys:

@@ -24,6 +24,7 @@ from builder.flow.phrases import (
     items_of,
     number_of,
     part_of,
+    present,
     revision_of,
     rows_of,
     seconds_of,
@@ -275,14 +276,8 @@ def _configuration(page: Page, rows: Sequence[Value]) -> None:
         page.add("configuration", before="  ")
     for row in rows:
         by_hand = " (was changed by hand)" * (row.get("by_hand") is True)
-        text = f"{text_of(row, 'key')}: {_present(row.get('now'))} -> {_present(row.get('then'))}{by_hand}"
+        text = f"{text_of(row, 'key')}: {present(row.get('now'))} -> {present(row.get('then'))}{by_hand}"
         page.add(text, before="    ")
-
-
-def _present(value: object) -> str:
-    if value is None:
-        return "not set"
-    return shown(value) if value not in ("", [], {}) else "empty" if value == "" else "none"
 
 
 def _history(page: Page, reply: Value, function: str, out: str) -> None:
@@ -346,7 +341,8 @@ def _verified(page: Page, reply: Value, function: str, out: str) -> None:
     same = bool(rows) and verify.get("same") is not False and all(row.get("same") is True for row in rows)
     build = f" (build {text_of(verify, 'build')})" if text_of(verify, "build") else ""
     verdict = ("is", "good") if same else ("is NOT", "bad")
-    page.add((function, "title"), " ", verdict, f" what {revision_of(reply)} makes{build}")
+    made_of = f"{revision_of(reply)} makes" if revision_of(reply) else "its last deploys make"
+    page.add((function, "title"), " ", verdict, f" what {made_of}{build}")
     lines = []
     for row in rows:
         hashes = (each[:16] for each in cells_of(row, "deployed", "rebuilt"))
@@ -372,8 +368,11 @@ def _times(page: Page, reply: Value) -> None:
         return
     page.add("times", before="  ")
     whole = number_of(reply, "seconds") or sum(number_of(phase, "seconds") for phase in phases)
-    for phase in (*phases, {"name": "in the builder", "seconds": whole}):
-        page.add(f"{text_of(phase, 'name'):16} {number_of(phase, 'seconds'):7.2f} s", before="    ")
+    taken: dict[str, float] = {}
+    for phase in phases:  # a project's functions have phases of the same name
+        taken[text_of(phase, "name")] = taken.get(text_of(phase, "name"), 0.0) + number_of(phase, "seconds")
+    for name, seconds in (*taken.items(), ("in the builder", whole)):
+        page.add(f"{name:16} {seconds:7.2f} s", before="    ")
 
 
 # Kinds of reply by a member that only they have; a reply with several members is of the first kind.

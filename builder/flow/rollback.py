@@ -119,7 +119,7 @@ def _summary(target: Record, name: str, alias: str | None, state: FunctionState,
 def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
     """Return the wanted deployment, and the version that already has it if only the alias has to move."""
     name, kept = request.function or "", _deployment(target)
-    wanted = deployment.of_record(kept, request, name, context)
+    wanted = deployment.of_record(kept, request, name, context, sizes=target.sizes)
     wanted.reach.check_tags(name, {}, state.tags)  # checked here: moving an alias has no step that checks it
     version = _version(kept, wanted, context) if request.alias else None
     if version is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from builder.arns import Arn, layer_of, name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.event.request import ArchiveSource
-from builder.plan import MAX_LAYERS, UNBUILT, Artifact
+from builder.plan import FUNCTION, MAX_LAYERS, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
 from builder.publishing.origins import Origins
@@ -230,8 +230,10 @@ def of_project(
     )
 
 
-def of_record(kept: DeploymentRecord, request: Request, name: str, context: Context) -> Deployment:
-    """Return the deployment in the record of an earlier build.
+def of_record(
+    kept: DeploymentRecord, request: Request, name: str, context: Context, *, sizes: Mapping[str, int]
+) -> Deployment:
+    """Return the deployment in the record of an earlier build; `sizes` are bytes of its artifacts, by component.
 
     Layers have the version that they had then; it may no longer exist.
     """
@@ -239,12 +241,12 @@ def of_record(kept: DeploymentRecord, request: Request, name: str, context: Cont
     return Deployment(
         name=name,
         target=target,
-        code=_kept_artifact(kept.code) if kept.code else None,
+        code=_kept_artifact(kept.code, sizes.get(FUNCTION, 0)) if kept.code else None,
         layers=tuple(
             LayerChoice(
                 component=row.component,
                 layer=row.layer,
-                artifact=_kept_artifact(row.sha256) if row.sha256 else None,
+                artifact=_kept_artifact(row.sha256, sizes.get(row.component, 0)) if row.sha256 else None,
                 arn=row.arn,
                 description=row.description,
                 license=row.license,
@@ -268,9 +270,9 @@ def of_record(kept: DeploymentRecord, request: Request, name: str, context: Cont
     )
 
 
-def _kept_artifact(sha256: str) -> Artifact:
-    """Return an artifact of which only the content is still known."""
-    return Artifact(sha256=sha256, size=0, unzipped=0, files=0)
+def _kept_artifact(sha256: str, size: int) -> Artifact:
+    """Return an artifact of which only its content and size are still known."""
+    return Artifact(sha256=sha256, size=size, unzipped=0, files=0)
 
 
 def _choices(

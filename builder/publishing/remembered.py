@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.records.record import project_at
 from builder.sources.reads import Reads
 from builder.store.values import Fields
 
@@ -97,5 +98,4 @@ def _row(kept: Fields) -> Row:
 
 
 def _name(project: str, stage: str) -> str:
-    # A project may be called like another one at a stage.
-    return f"projects/{project}{'@' if stage else ''}{stage}.json"
+    return f"projects/{project_at(project, stage)}.json"

@@ -21,7 +21,15 @@ from builder import __version__
 from builder.errors import UnknownBuild
 from builder.progress import Phase
 from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, State, is_lost, state_name, utc
-from builder.records.record import RECORDED, DeploymentRecord, Origin, Record, read_short
+from builder.records.record import (
+    RECORDED,
+    DeploymentRecord,
+    Origin,
+    Record,
+    history_of,
+    project_history,
+    read_short,
+)
 from builder.store.keeping import Damaged
 from builder.store.values import Fields, JsonObject
 
@@ -43,7 +51,8 @@ RECORD_HINT = "name another build to return to; to be rid of the damaged record,
 
 
 class Builds:
-    """Build states below `builds/`, records of ended builds below `records/`, short ones of all below `recent/`.
+    """Build states below `builds/`, records of ended builds in folders (`history_of`, `project_history`), short ones of
+    all builds below `recent/`.
 
     Below `vouched/` is, by repository and commit, which refs had a commit that was deployed from there.
     """
@@ -82,7 +91,7 @@ class Builds:
         deployment: DeploymentRecord | None = None,
         restored: str | None = None,
     ) -> None:
-        """Keep what came of a build: its reply under its id, a record of it in the function's history.
+        """Keep what came of a build: its reply under its id, a record of it in the history that the claim names.
 
         A build that succeeded and changed nothing leaves no record, unless it comes with a `deployment`, because none
         is known. Nothing at all is written if its claim was not taken, nor where someone else took the build id.
@@ -103,7 +112,7 @@ class Builds:
                 claim.finish(None)
                 return
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
-            name = f"records/{request.function}/{listed}"
+            name = f"{claim.history}/{listed}"
             # Before the state: whoever sees that the build has ended can rely on its record.
             vouched = {} if failed or deployment is None else _vouched(deployment.origin)
             self._store.write_all({name: record.as_json(), f"recent/{listed}": {**record.short()}, **vouched})
@@ -112,6 +121,7 @@ class Builds:
             State(
                 build_id=record.build_id,
                 function=record.function,
+                history=claim.history,
                 state=record.state,
                 seconds=record.seconds,
                 phases=phases,
@@ -188,28 +198,33 @@ class Builds:
         """Return short accounts of one function's builds."""
         return [record.short() for record in self._whole_ones(function, count)]
 
-    def history(self, function: str, count: int, *, before: str | None = None) -> list[HistoryRow]:
+    def history(self, function: str, count: int) -> list[HistoryRow]:
         """Return what people want to know of the last builds, newest first; damaged records are left out."""
-        return [record.for_people() for record in self._whole_ones(function, count, before=before)]
+        return [record.for_people() for record in self._whole_ones(function, count)]
 
-    def _whole_ones(self, function: str, count: int, *, before: str | None = None) -> list[Record]:
-        return self._store.find_all(self._names(function, count, before=before), Record.parse)
+    def history_of_project(self, project: str, stage: str, count: int) -> list[HistoryRow]:
+        """Return the same of a project.
+
+        Its builds are its single function's if it has no other, and so are those that failed before that was known.
+        """
+        several = self._store.first_names(project_history(project, stage), count)
+        records = self._store.find_all(several, Record.parse)
+        # A function of the project may have the project's name: its parts in the project's builds are its own.
+        alone = self._whole_ones(project, count)
+        records += [record for record in alone if not record.group and record.stage == stage]
+        records.sort(key=lambda record: record.ended, reverse=True)
+        return [record.for_people() for record in records[:count]]
+
+    def _whole_ones(self, function: str, count: int) -> list[Record]:
+        return self._store.find_all(self._store.first_names(history_of(function), count), Record.parse)
 
     def records(self, function: str, count: int) -> list[Record | Damaged]:
         """Return the last builds of a function that changed something or failed, the newest first."""
-        return self._store.look_at_all(self._names(function, count), Record.parse)
+        return self._store.look_at_all(self._store.first_names(history_of(function), count), Record.parse)
 
-    def _names(self, function: str, count: int, *, before: str | None = None) -> list[str]:
-        """Return names of records.
-
-        Args:
-            before: a build id; only builds that ended before that one.
-
-        Raises:
-            UnknownBuild: `before` left no record.
-        """
-        after = self._record_name(function, before) if before else None
-        return self._store.first_names(f"records/{function}", count, after=after)
+    def records_of_project(self, project: str, stage: str, count: int) -> list[Record | Damaged]:
+        """Return the same of a project with several functions."""
+        return self._store.look_at_all(self._store.first_names(project_history(project, stage), count), Record.parse)
 
     def find(self, function: str, build_id: str) -> Record:
         """Return the record of one build of the function.
@@ -231,7 +246,7 @@ class Builds:
     def _record_name(self, function: str, build_id: str) -> str:
         state = self._store.look(state_name(build_id), State.parse)
         if isinstance(state, Damaged):  # the record's name also has the id
-            names = self._store.first_names(f"records/{function}", _MOST_LISTED)
+            names = self._store.first_names(history_of(function), _MOST_LISTED)
             found = next((name for name in names if name.endswith(f"-{build_id}.json")), None)
         else:
             found = state.record if state and state.function == function else None

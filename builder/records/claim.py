@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from builder.errors import LambdasmithError
 from builder.progress import Moment, Phase
 from builder.records.ownership import Ownership
+from builder.records.record import history_of
 from builder.store.values import Fields, UnfitError
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ class State:
     """Progress of a build, or its end: then it has a `reply`, and a `record` if it changed something or failed.
 
     While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`. With
-    an `execution` of Step Functions it goes on there, and that service knows whether it is lost.
+    an `execution` of Step Functions it goes on there, and that service knows whether it is lost. Its record will be in
+    the folder `history`.
     """
 
     build_id: str
     function: str | None
+    history: str
     state: AnyState
     seconds: float
     phases: tuple[Phase, ...]
@@ -56,7 +59,7 @@ class State:
         """Return it as JSON for the store."""
         going_on = {"expires_s": self.expires_s, "execution": self.execution}
         more = going_on if self.state == "running" else {"record": self.record}
-        return {**self.for_people(), **more}
+        return {**self.for_people(), **more, "history": self.history}
 
     @classmethod
     def parse(cls, kept: Fields) -> State:
@@ -66,6 +69,7 @@ class State:
         return cls(
             build_id=kept.text("build_id"),
             function=kept.text_or_none("function"),
+            history=kept.text("history"),
             state=state,
             seconds=kept.number("seconds"),
             phases=tuple(Phase(name=row.text("name"), seconds=row.number("seconds")) for row in kept.rows("phases")),
@@ -128,7 +132,8 @@ class Claim:
     """A build id that this invocation means to work on. The store is not asked before `take` or `note`.
 
     Once taken, a thread renews it until the build ends. `taken` says whether it is ours. With `resumes` it is also
-    taken from an execution of Step Functions that the build was handed to.
+    taken from an execution of Step Functions that the build was handed to. `history` is the folder for its record: the
+    function's, until it turns out that a project with several is meant.
     """
 
     def __init__(
@@ -146,6 +151,7 @@ class Claim:
         self.started = clock()
         self._own = Ownership(store, state_name(build_id))
         self._function = function
+        self.history = history_of(function)
         self._expires_s = expires_s
         self._lock = threading.RLock()
         self._moment = _START
@@ -218,6 +224,7 @@ class Claim:
         return State(
             build_id=self.build_id,
             function=self._function,
+            history=self.history,
             state="running",
             phase=moment.phase,
             message=moment.message,

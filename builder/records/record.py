@@ -26,6 +26,21 @@ RECORDED: Mapping[Action, RecordedAction] = {
 _ENDED: tuple[Ended, ...] = ("succeeded", "failed")
 
 
+def history_of(function: str) -> str:
+    """Return the folder of the store with the records of a function, the newest first by name."""
+    return f"records/{function}"
+
+
+def project_history(project: str, stage: str) -> str:
+    """Return the folder with the records of a project that has several functions."""
+    return f"projects/{project_at(project, stage)}"
+
+
+def project_at(project: str, stage: str) -> str:
+    """Return what tells a project at a stage from a function, and from a project, that has the same name."""
+    return f"{project}@{stage}" if stage else project
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
     """A layer as a build attached it; `sha256` is None if the build file does not make it."""

@@ -16,6 +16,8 @@ JSON is written as `builder.store.values` says, with a checksum. Names in the st
     leases/FUNCTION.json        which build may change the function now
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name
+    projects/PROJECT/….json     the same of a project with several functions; at a stage PROJECT@STAGE
+    projects/PROJECT.json       what its functions were when all were deployed last
     recent/….json               a short one, of all functions
     stacks/SHA256.json          what CloudFormation was answered last for a custom resource, by stack and logical id
     uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content

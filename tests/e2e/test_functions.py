@@ -369,7 +369,7 @@ def test_a_function_changed_by_hand_is_noticed_though_its_files_are_the_same(bui
     assert states(reply) == {"api": "unchanged", "worker": "unchanged", "cron": "deployed"}
     assert client.get_function_configuration(FunctionName="nonet-cron")["MemorySize"] == 256
     client.delete_function(FunctionName="nonet-cron")
-    builder.forge.push("nonet", {"functions/api/app.py": API + "# more\n"})
+    builder.forge.push("nonet", {"functions/api/app.py": API + "# seen nowhere else\n"})
     reply = deploy(builder, "nonet")
     assert states(reply) == {"api": "deployed", "worker": "unchanged", "cron": "deployed"}
     # What stands is left out by its last build, also after builds of others.
@@ -412,3 +412,48 @@ def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
     assert verified["verify"]["same"], verified
     names = [row["name"] for row in verified["verify"]["components"]]
     assert {name.partition("/")[0] for name in names} == {"api", "worker", "cron"}
+
+
+def test_a_project_is_told_from_functions_and_projects_of_its_name(builder: Builder) -> None:
+    """A function may be called like its project, and a project like another one at a stage."""
+    text = (
+        f"defaults: {{runtimes: [{builder.runtime}], handler: app.handler}}\n"
+        "functions: {gemini: {source_dir: one}, pollux: {source_dir: two}}\nstages: {sky: {}}\n"
+    )
+    files = {"build.yaml": text, "one/app.py": "def handler(e, c): return 1\n", "two/app.py": "def handler(e, c): 2\n"}
+    builder.forge.push("gemini", files)
+    first = deploy(builder, "gemini")
+    at_a_stage = deploy(builder, "gemini", stage="sky")
+    builder.forge.push("gemini-sky", {**files, "build.yaml": text.replace("gemini", "castor").replace("pollux", "leda")})
+    namesake = deploy(builder, "gemini-sky")
+
+    def history(**event: str) -> list[str]:
+        return [row["build_id"] for row in builder.send({"action": "history", **event})["history"]]
+
+    assert history(project="gemini") == [first["build_id"]]
+    assert history(project="gemini", stage="sky") == [at_a_stage["build_id"]]
+    assert history(project="gemini-sky") == [namesake["build_id"]]
+    assert [build.startswith(f"{first['build_id']}.") for build in history(function="gemini")] == [True]
+    wrong = builder.send({"action": "rollback", "project": "gemini-sky", "build": at_a_stage["build_id"]})
+    assert wrong["error"]["message"] == f"build {at_a_stage['build_id']} is of stage sky"
+
+    builder.forge.push("gemini", {"one/app.py": "def handler(e, c): return 3\n"})
+    deploy(builder, "gemini")
+    preview = builder.send({"action": "rollback", "project": "gemini", "preview": True})
+    [step] = next(row["changed"] for row in preview["functions"] if row["key"] == "gemini")
+    assert step.startswith("update code of gemini (0.1 kB)")
+
+
+def test_a_failed_deploy_and_a_plan_say_what_and_why(builder: Builder) -> None:
+    builder.forge.push("quartet", project(builder.runtime, "quartet"))
+    deploy(builder, "quartet")
+    changes = {"functions/api/app.py": API + "# as in no other test\n"}
+    text = str(project(builder.runtime, "quartet")["build.yaml"]).replace("timeout: 300", "timeout: 200")
+    builder.forge.push("quartet", {**changes, "build.yaml": text})
+    lines = deploy(builder, "quartet", action="plan", text=True)["text"]["plain"].splitlines()
+    api, worker = (next(line for line in lines if line.split()[0] == key) for key in ("api", "worker"))
+    assert "function: app.py" in api
+    assert "Timeout: 300 -> 200" in worker
+    builder.forge.push("quartet", {"functions/api/app.py": "import not_there\n"})
+    text = deploy(builder, "quartet", text=True)["text"]["plain"]
+    assert text.splitlines()[0].endswith(": 1 failed, 1 not deployed, 1 unchanged")
