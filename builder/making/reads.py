@@ -120,7 +120,7 @@ def needed(
 def _fingerprint(spec: BuildSpec, name: str, paths: Sequence[str], snapshot: Snapshot) -> str:
     # Where things stand in the file does not matter.
     said = spec.model_dump(mode="json", exclude={"lines", "places"}, warnings=False)
-    made_of = [said, name, [(path, snapshot.id_of(path)) for path in paths]]
+    made_of = [said, name, [(path, snapshot.identity_of(path)) for path in paths]]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 

@@ -125,6 +125,7 @@ def _described(done: Extracted, into: Path, path: str, label: str) -> Snapshot:
         lfs_pointers=done.lfs_pointers,
         ids=ids.below,
         links=frozenset(ids.links),
+        executables=frozenset(ids.executables),
     )
 
 

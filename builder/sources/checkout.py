@@ -30,9 +30,9 @@ ReadObject = Callable[[str], Content]
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
-_DIRECTORY, LINK, SUBMODULE = 0o040000, 0o120000, 0o160000
+_DIRECTORY, EXECUTABLE, LINK, SUBMODULE = 0o040000, 0o100755, 0o120000, 0o160000
 # 0o100664 is in old repositories; git itself treats it as 644.
-FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
+FILES = {0o100644: 0o644, 0o100664: 0o644, EXECUTABLE: 0o755}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from builder.network.patience import Passing, patiently
 from builder.paths import shown
 from builder.sources import lfs
 from builder.sources.checkout import (
+    EXECUTABLE,
     LINK,
     SUBMODULE,
     Checkout,
@@ -321,7 +322,13 @@ def _written(snapshot: Snapshot, done: Checkout, filled: lfs.Filled) -> Snapshot
 
 
 def _with(listed: Listed, snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, ids=listed.ids, links=listed.paths(LINK), gitlinks=listed.paths(SUBMODULE))
+    return replace(
+        snapshot,
+        ids=listed.ids,
+        links=listed.paths(LINK),
+        gitlinks=listed.paths(SUBMODULE),
+        executables=listed.paths(EXECUTABLE),
+    )
 
 
 def _small_file(path: Path) -> bytes:

@@ -30,7 +30,8 @@ class Snapshot:
     `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why,
     and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the caller already knows the
     tree. `ids` are git's ids of files and directories by posix path, `links` the paths of symbolic links, `gitlinks`
-    those of submodules. Unless `whole`, only files that a caller has chosen were written.
+    those of submodules, `executables` those of files that may be executed. Unless `whole`, only files that a caller has
+    chosen were written.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Snapshot:
     ids: Mapping[str, str] = field(default_factory=dict, repr=False)
     links: frozenset[str] = frozenset()
     gitlinks: frozenset[str] = frozenset()
+    executables: frozenset[str] = frozenset()
     whole: bool = True
 
     def id_of(self, path: str) -> str:
@@ -57,6 +59,13 @@ class Snapshot:
         Submodules have the ids of their commits, and what is below them has none.
         """
         return self.ids.get(path, "") if path else self.tree
+
+    def identity_of(self, path: str) -> str:
+        """Return what tells a file or directory from every other: its id, and for a file whether it is executable.
+
+        The id of a directory covers the modes of what is in it, that of a file not its own.
+        """
+        return f"{self.id_of(path)}{' x' if path in self.executables else ''}"
 
     def below(self, directory: str) -> frozenset[str]:
         """Return the paths of everything below a directory (posix, "" for the root), relative to it."""

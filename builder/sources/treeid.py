@@ -19,12 +19,14 @@ _CHUNK = 1 << 20
 class Ids:
     """Git's ids of what is in a directory: of all of it, and of each file and directory by posix path.
 
-    `links` are the paths of symbolic links. Directories without files have no id.
+    `links` are the paths of symbolic links, `executables` those of files that their owner may execute. Directories
+    without files have no id.
     """
 
     whole: str = ""
     below: dict[str, str] = field(default_factory=dict)
     links: set[str] = field(default_factory=set)
+    executables: set[str] = field(default_factory=set)
 
 
 def ids_of(root: Path) -> Ids:
@@ -61,7 +63,10 @@ def _tree(folder: str, prefix: str, found: Ids) -> str:
             elif stat.S_ISDIR(mode):
                 kind, child = b"40000", _tree(entry.path, f"{path}/", found)
             else:
-                kind, child = b"100755" if mode & 0o100 else b"100644", _blob(entry.path)
+                kind, child = b"100644", _blob(entry.path)
+                if mode & stat.S_IXUSR:
+                    kind = b"100755"
+                    found.executables.add(path)
             if child:
                 found.below[path] = child
                 # Git sorts as if the names of directories ended with a slash.

@@ -424,7 +424,9 @@ def test_a_project_is_told_from_functions_and_projects_of_its_name(builder: Buil
     builder.forge.push("gemini", files)
     first = deploy(builder, "gemini")
     at_a_stage = deploy(builder, "gemini", stage="sky")
-    builder.forge.push("gemini-sky", {**files, "build.yaml": text.replace("gemini", "castor").replace("pollux", "leda")})
+    builder.forge.push(
+        "gemini-sky", {**files, "build.yaml": text.replace("gemini", "castor").replace("pollux", "leda")}
+    )
     namesake = deploy(builder, "gemini-sky")
 
     def history(**event: str) -> list[str]:

@@ -58,6 +58,7 @@ def snapshot(root: Path) -> Snapshot:
         commit_time=0,
         ids=ids.below,
         links=frozenset(ids.links),
+        executables=frozenset(ids.executables),
     )
 
 
@@ -108,6 +109,7 @@ ALWAYS = {"thumbs"}
         (write("functions/worker/requirements.txt", "idna\n"), {"worker"}),
         (write("functions/cron/jobs/requirements.txt", "idna\n"), {"cron"}),
         (write("shared/shared.py"), {"api", "worker"}),
+        (lambda project: (project / "shared/shared.py").chmod(0o755), {"api", "worker"}),
         (write("shared/other.py"), set()),
         (write("requirements/more.txt"), {"cron"}),
         (write("requirements/cron.txt", "idna\n"), {"cron"}),

@@ -37,6 +37,7 @@ def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Pa
         files=6,
         ids=_listed(host.root / "project.git", tree),
         links=frozenset({"link", "pkg/up"}),
+        executables=frozenset({"run.sh"}),
     )
     found = sorted(path.relative_to(into).as_posix() for path in into.rglob("*"))
     assert found == ["größe.txt", "handler.py", "link", "pkg", "pkg/data.txt", "pkg/up", "run.sh"]
