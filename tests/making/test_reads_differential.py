@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import LambdasmithError
@@ -56,7 +56,7 @@ _OWN = st.sampled_from(
 )
 _FROM = st.sampled_from(["{from: ../../shared/pkg, to: pkg}", "{from: ../../README.md, to: docs/r.md}"])
 _FUNCTION = st.builds(
-    lambda files, source, exclude, more: ", ".join(
+    lambda files, source, exclude, more, layers: ", ".join(
         [
             f"source_dir: {source}",
             *(
@@ -65,12 +65,14 @@ _FUNCTION = st.builds(
                 else []
             ),
             *(["exclude: ['*.json']"] if exclude else []),
+            *([] if layers else ["layers: []"]),
         ]
     ),
     st.lists(_OWN, max_size=3),
     st.sampled_from(["fn/a", "fn/a", "fn", "."]),
     st.booleans(),
     st.lists(_FROM, max_size=1),
+    st.booleans(),
 )
 _LAYER = st.sampled_from(
     [
@@ -171,6 +173,7 @@ def _repository(root: Path, text: str) -> None:
         (root / name).write_text(content)
 
 
+@settings(max_examples=300)
 @given(_TEXTS, _CHANGES)
 def test_whoever_is_unchanged_would_be_made_of_the_same(text: str, changes: Changes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -199,6 +202,7 @@ def _copy(paths: Collection[str], root: Path, into: Path) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
 
 
+@settings(max_examples=300)
 @given(_TEXTS, _CHANGES)
 def test_what_is_needed_is_enough(text: str, changes: Changes) -> None:
     with tempfile.TemporaryDirectory() as folder:
