@@ -53,34 +53,52 @@ class Keeping:
     seal: Callable[[Path], None]
 
 
-def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
-    """Return the directory with the content of a zip made by `builder.archives.zips`; not to be written to.
+def unpacked(archives: Mapping[str, Callable[[], Path]], keeping: Keeping) -> list[Path]:
+    """Return the directories with the contents of zips made by `builder.archives.zips`; not to be written to.
+
+    All at once: trees share files, and removing or linking one changes the state of the others' files. They are sealed
+    again here, so that none is taken for damaged, and removed, while its caller uses it.
 
     Args:
-        sha256: of the zip. archive: returns the zip; called only if its tree is not there already.
+        archives: sha256 of each zip → a function that returns it; called only if its tree is not there already.
         keeping: where trees are kept; those not used lately are removed.
 
     Raises:
         OSError: the disk is full, or has another problem.
-        zipfile.BadZipFile: the zip is damaged.
+        zipfile.BadZipFile: a zip is damaged.
     """
     kept = keeping.folder
-    folder = kept / sha256
-    if not keeping.intact(folder):
-        remove(folder)
+    wanted = {kept / sha256: archive for sha256, archive in archives.items()}
+    intact = [folder for folder in wanted if keeping.intact(folder)]
+    missing = [folder for folder in wanted if folder not in intact]
+    if missing:
+        others = [folder for folder in _by_age(kept) if folder not in wanted and not whole.is_leftover(folder)][:_KEPT]
+        standing = [folder for folder in others if keeping.intact(folder)]
+        for folder in (*missing, *(other for other in others if other not in standing)):
+            remove(folder)
+        intact += standing
+    for folder in missing:
         with whole.folder(folder) as partial:
-            others = [other for other in _others(kept) if keeping.intact(other)]
-            _make(archive(), partial, others)
-        # A file that gets a link has another state than before.
-        for made in (*others, folder):
-            keeping.seal(made)
-    os.utime(folder)
-    # Only trees that were not used for a while: another build on this workstation may be reading the others.
+            _make(wanted[folder](), partial, intact)
+        intact.append(folder)
+    for folder in wanted:
+        os.utime(folder)
+    if _remove_old(kept) or missing:
+        for folder in intact:
+            if folder.exists():
+                keeping.seal(folder)
+    return [folder / _CONTENT for folder in wanted]
+
+
+def _remove_old(kept: Path) -> bool:
+    """Remove trees that were not used for a while: another build on this workstation may be reading the others."""
+    old = []
     for path in _by_age(kept)[_KEPT:]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - _KEPT_S:
+                old.append(path)
                 shutil.rmtree(path, ignore_errors=True)
-    return folder / _CONTENT
+    return bool(old)
 
 
 def _by_age(kept: Path) -> list[Path]:
@@ -90,10 +108,6 @@ def _by_age(kept: Path) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):
             ages[path] = path.stat().st_mtime
     return sorted(ages, key=lambda path: ages[path], reverse=True)
-
-
-def _others(kept: Path) -> list[Path]:
-    return [path for path in _by_age(kept) if not whole.is_leftover(path)][:_KEPT]
 
 
 def _marks(folder: Path) -> dict[str, _Mark]:

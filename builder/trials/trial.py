@@ -115,7 +115,7 @@ def run(
         # Layers are linked into one directory. Linking changes the state of the kept trees, so they are sealed again
         # before foreign code runs, and once more after the links are gone, if they are still as sealed.
         place.mkdir()
-        layers = [trees.tree(sha256, archive, keeping) for sha256, archive in trial.layers.items()]
+        layers = trees.unpacked(trial.layers, keeping)
         task, opt = place / "task", _merged(layers, place / "opt")
         if len(layers) > 1:
             _seal(layers, keeping)

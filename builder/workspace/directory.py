@@ -197,7 +197,7 @@ class Workspace:
 
         def intact(root: Path) -> bool:
             seals.compare_again()
-            return self.intact_tree(root)
+            return seals.is_intact_tree(root)
 
         return Keeping(folder=folder, intact=intact, seal=seals.seal_tree)
 

@@ -7,13 +7,14 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.archives.trees import Keeping, tree
+from builder.archives.trees import Keeping, unpacked
 from builder.archives.zips import Entry, write_zip
 from builder.system import process
 from builder.workspace.directory import Workspace
@@ -29,18 +30,24 @@ class Trees:
         self.keeping, self.kept, self.folder, self.asked = keeping, keeping.folder, folder, 0
 
     def of(self, files: Mapping[str, bytes]) -> Path:
-        entries = [
-            Entry(name=name, source=content, executable=name.startswith("bin/")) for name, content in files.items()
-        ]
-        path = self.folder / "made.zip"
-        with path.open("wb") as out:
-            sha256 = write_zip(out, entries).sha256
+        [root] = self.of_all(files)
+        return root
 
-        def archive() -> Path:
-            self.asked += 1
-            return path
+    def of_all(self, *contents: Mapping[str, bytes]) -> list[Path]:
+        archives = {}
+        for number, files in enumerate(contents):
+            entries = [
+                Entry(name=name, source=content, executable=name.startswith("bin/")) for name, content in files.items()
+            ]
+            path = self.folder / f"made-{number}.zip"
+            with path.open("wb") as out:
+                sha256 = write_zip(out, entries).sha256
+            archives[sha256] = partial(self._asked, path)
+        return unpacked(archives, self.keeping)
 
-        return tree(sha256, archive, self.keeping)
+    def _asked(self, path: Path) -> Path:
+        self.asked += 1
+        return path
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -103,7 +110,7 @@ def test_an_interrupted_or_failed_making_leaves_nothing_to_be_found(trees: Trees
     damaged.write_bytes(data)
     sha256 = hashlib.sha256(data).hexdigest()
     with pytest.raises(zipfile.BadZipFile):
-        tree(sha256, lambda: damaged, trees.keeping)
+        unpacked({sha256: lambda: damaged}, trees.keeping)
     assert not list(trees.kept.iterdir())
 
 
@@ -168,3 +175,19 @@ def test_what_nobody_has_written_to_outlives_another_projects_build(place: Works
     place.enter(Domain(name="another"))
     assert trees.of(BASE) == root
     assert trees.asked == 1
+
+
+def test_a_tree_is_there_though_an_old_one_that_shares_its_files_goes(place: Workspace, tmp_path: Path) -> None:
+    """A builder that was idle for a while removes old trees, which changes the state of files that others share."""
+    place.enter(Domain(name="one"))
+    trees = Trees(tmp_path, place.trees())
+    old = [trees.of({**BASE, "old.txt": str(number).encode()}) for number in range(4)]
+    trees.of(BASE)
+    for root in old:
+        os.utime(root.parent, (time.time() - 3600,) * 2)
+    layer = {"python/layer.py": b"LAYER = 1\n"}
+    first, second = trees.of_all(BASE, layer)
+    assert (content(first), content(second)) == (BASE, layer)
+    asked = trees.asked
+    assert trees.of_all(BASE, layer) == [first, second]
+    assert trees.asked == asked
