@@ -33,7 +33,7 @@ class Moment:
 
 
 class Progress:
-    """Collects phases and warnings, and passes each new phase or sentence to `listener`."""
+    """Collects phases, warnings and notes, and passes each new phase or sentence to `listener`."""
 
     def __init__(
         self, listener: Callable[[Moment], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
@@ -44,6 +44,7 @@ class Progress:
         self._phase = ""
         self.phases: list[Phase] = []
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def seconds(self) -> float:
         """Return the seconds since the build began."""
@@ -77,6 +78,12 @@ class Progress:
         """Report work that is done elsewhere."""
         if message:
             self._phase = phase
+            self.say(message)
+
+    def note(self, message: str) -> None:
+        """Add something to the reply, once, that is worth knowing and as it should be; report it at once as well."""
+        if message not in self.notes:
+            self.notes.append(message)
             self.say(message)
 
     def warn(self, message: str) -> None:

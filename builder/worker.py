@@ -51,7 +51,7 @@ class _NeedsSecretsError(Exception):
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
     """Answer one order: {product}, {several} or {unchanged}, {needs} for secrets, or {error}.
 
-    Each comes with phases and warnings.
+    Each comes with phases, warnings and notes.
     """
     from builder.progress import Progress
 
@@ -75,7 +75,8 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
         distrust()
         raise
     phases = [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases]
-    return masker.mask_json({**answer, "phases": phases, "warnings": list(progress.warnings)})
+    said = {"warnings": list(progress.warnings), "notes": list(progress.notes)}
+    return masker.mask_json({**answer, "phases": phases, **said})
 
 
 def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields, Fields]:

@@ -46,6 +46,8 @@ def bounded(reply: Reply) -> Reply:
         shown["error"] = _error(shown["error"])
     if "warnings" in shown:
         shown["warnings"] = _lines(shown["warnings"], first=True)
+    if "notes" in shown:
+        shown["notes"] = _lines(shown["notes"], first=True)
     size = _size(shown)
     if size <= MAX_REPLY_BYTES:
         return shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -63,17 +63,26 @@ class Member:
 
 
 def collect(members: Sequence[Member], progress: Progress) -> None:
-    """Add what all members took, and their warnings, to the whole's progress."""
+    """Add what all members took, and their warnings and notes, to the whole's progress."""
     seconds: dict[str, float] = {}
-    warnings: dict[str, list[str]] = {}
     for member in members:
         for phase in member.context.progress.phases:
             seconds[phase.name] = round(seconds.get(phase.name, 0.0) + phase.seconds, 3)
-        for warning in member.context.progress.warnings:
-            warnings.setdefault(warning, []).append(member.key)
     progress.phases += [Phase(name=name, seconds=taken) for name, taken in seconds.items()]
-    for warning, keys in warnings.items():
-        progress.warn(warning if len(keys) == len(members) > 1 else f"{', '.join(keys)}: {warning}")
+    for warning in _with_names({member.key: member.context.progress.warnings for member in members}):
+        progress.warn(warning)
+    for note in _with_names({member.key: member.context.progress.notes for member in members}):
+        progress.note(note)
+
+
+def _with_names(said: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what was said of functions, by their keys, each sentence once and with the functions that it is about."""
+    about: dict[str, list[str]] = {}
+    for key, sentences in said.items():
+        for sentence in sentences:
+            about.setdefault(sentence, []).append(key)
+    for sentence, keys in about.items():
+        yield sentence if len(keys) == len(said) > 1 else f"{', '.join(keys)}: {sentence}"
 
 
 def member_of(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> Member:

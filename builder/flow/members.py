@@ -67,7 +67,7 @@ def build_several(
     if template := several.file.template:
         _refuse_deploy(several.file.file, template.kind, request)
         for note in template.notes:
-            context.progress.say(note)
+            context.progress.note(note)
     if not request.project:
         # As if it were the only one: its build has the caller's id.
         alone = members[0].request

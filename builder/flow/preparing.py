@@ -121,4 +121,4 @@ def tell(project: Project, progress: Progress) -> None:
     """Report what was noticed while the project was read."""
     progress.warn(project.runtime_warning)
     for note in project.notes:
-        progress.say(note)
+        progress.note(note)

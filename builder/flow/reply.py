@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 
 
 def account(progress: Progress) -> Reply:
-    """Return the phases and warnings, which every reply has."""
-    return {
+    """Return the phases and warnings, which every reply has, and the notes, if there are any."""
+    every: Reply = {
         "phases": [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases],
         "seconds": round(progress.seconds(), 3),
         "warnings": list(progress.warnings),
     }
+    return every | {"notes": list(progress.notes)} if progress.notes else every
 
 
 def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:

@@ -92,6 +92,8 @@ def _report(page: Page, reply: Value, function: str, out: str) -> None:
         next(known, _overview)(page, reply, function or "the function", out)
     for warning in items_of(reply, "warnings"):
         page.add(("warning:", "warning"), f" {shown(warning)}", before="  ")
+    for note in items_of(reply, "notes"):
+        page.add(("note:", "quiet"), f" {shown(note)}", before="  ")
 
 
 def _going_on(page: Page, build: Value) -> None:

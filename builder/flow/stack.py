@@ -96,7 +96,7 @@ def named_by(stack: Stack, several: Several, context: Context) -> Several:
         )
     for key in file.functions:
         if key not in names:
-            context.progress.say(f"{key} is not in stack {stack.name}: its next deploy makes it")
+            context.progress.note(f"{key} is not in stack {stack.name}: its next deploy makes it")
     functions = {key: file.functions[key] for key in names}
     return replace(several, file=replace(file, functions=functions, names=names))
 

@@ -146,7 +146,7 @@ def error_in(answer: Fields) -> LambdasmithError | None:
 
 
 def _tell(answer: Fields, context: Context) -> None:
-    """Add the worker's phases and warnings to this build's."""
+    """Add the worker's phases, warnings and notes to this build's."""
     # Bounded in number and length: foreign code may have written this reply.
     for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
         seconds = row.value.get("seconds")
@@ -155,6 +155,8 @@ def _tell(answer: Fields, context: Context) -> None:
         context.progress.phases.append(Phase(name=row.text("name", longest=MAX_TEXT), seconds=number))
     for warning in answer.texts("warnings", longest=MAX_TEXT)[:_MOST] if "warnings" in answer else ():
         context.progress.warn(warning)
+    for note in answer.texts("notes", longest=MAX_TEXT)[:_MOST] if "notes" in answer else ():
+        context.progress.note(note)
 
 
 def _invoked(payload: str, order: Order, context: Context) -> Fields:

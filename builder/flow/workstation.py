@@ -93,7 +93,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
             except SeveralFunctions as several:
                 several.check(several.file.functions)
                 for note in several.file.template.notes if several.file.template else ():
-                    progress.say(note)
+                    progress.note(note)
                 made = []
                 for each in _each(order, several.file):
                     # Apart: the store may share a file with the place where it was made.

@@ -87,6 +87,8 @@ class Reply(TypedDict, total=False):
     """All of it."""
     warnings: list[str]
     """What should be known, though nothing failed."""
+    notes: list[str]
+    """What was noticed, and is as it should be."""
     calls: dict[str, int]
     """Of AWS, by service."""
     stored: int

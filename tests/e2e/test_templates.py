@@ -120,6 +120,19 @@ def packaged_sha(builder: Builder) -> str:
     return str(reply["template"]["sha256"])
 
 
+def test_what_is_left_as_it_is_is_said(builder: Builder) -> None:
+    text = template(builder.runtime, builder.role)
+    inline = "  Short: {Type: AWS::Lambda::Function, Properties: {Code: {ZipFile: 'x = 1'}, Handler: index.x}}\n"
+    builder.forge.push(
+        "tmpl-notes", {**files(builder), "template.yaml": text + inline, "hello/requirements.txt": "# no\n"}
+    )
+    builder.forge.push("tmpl-notes", {"hello/app.py": "def handler(event, context): ...\n"})
+    reply = builder.send({"action": "package", "project": "tmpl-notes", "repo_name": "tmpl-notes", "text": True})
+    said = ["Short is left as it is: its code is in the template", "Hello: hello/requirements.txt names nothing to install"]
+    assert all(any(sentence in note for note in reply["notes"]) for sentence in said), reply
+    assert "  note: Short is left as it is" in reply["text"]["plain"]
+
+
 def test_a_template_is_not_deployed_past_its_stack(builder: Builder) -> None:
     builder.forge.push("tmpl", files(builder))
     for action in ("build", "plan"):
