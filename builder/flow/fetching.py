@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,14 +22,14 @@ from builder.errors import (
 )
 from builder.event.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.flow.credentials import git_credentials
-from builder.sources import git
+from builder.sources import git, partly
 
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
     from builder.flow.order import Order, Source
-    from builder.sources.fetch import Choose
     from builder.sources.manifest import Content, Manifest
+    from builder.sources.partly import Choose
 
 # The keys of archives that deploy.sh sends: git's tree id of the content.
 _SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")
@@ -115,6 +116,14 @@ def fetch(order: Order, context: Context, scratch: Path, choose: Choose | None =
     if not isinstance(resolved, git.Resolved):
         return _unpacked(resolved, order, context, scratch)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
+    # So that the next new environment fetches only what it needs.
+    large = f"repositories/{hashlib.sha256(resolved.url.encode()).hexdigest()}.json"
+    known: list[bool] = []
+
+    def is_large() -> bool:
+        known.append(context.store.find(large, lambda kept: kept.text("url")) == resolved.url)
+        return known[0]
+
     snapshot = git.fetch(
         resolved,
         scratch / "source",
@@ -126,7 +135,10 @@ def fetch(order: Order, context: Context, scratch: Path, choose: Choose | None =
         network=network(context),
         cache=context.workspace.cached("git"),
         choose=choose,
+        is_large=is_large,
     )
+    if known[:1] == [False] and partly.is_large(snapshot):
+        context.store.write_json(large, {"url": resolved.url})
     for warning in snapshot.warnings:
         context.progress.warn(warning)
     return snapshot

@@ -20,7 +20,7 @@ from builder.making.project import Outline, Project, SeveralFunctions, read_proj
 from builder.making.reads import Source, needed, on_disk, reads_of, unchanged
 from builder.natives.judging import Recorded, baseline_record
 from builder.runtimes import Architecture
-from builder.sources.fetch import Choose
+from builder.sources.partly import Choose
 from builder.sources.snapshot import Snapshot
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop

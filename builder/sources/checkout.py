@@ -30,7 +30,7 @@ ReadObject = Callable[[str], Content]
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
-_DIRECTORY, EXECUTABLE, LINK, SUBMODULE = 0o040000, 0o100755, 0o120000, 0o160000
+DIRECTORY, EXECUTABLE, LINK, SUBMODULE = 0o040000, 0o100755, 0o120000, 0o160000
 # 0o100664 is in old repositories; git itself treats it as 644.
 FILES = {0o100644: 0o644, 0o100664: 0o644, EXECUTABLE: 0o755}
 
@@ -99,7 +99,7 @@ def write_tree(
     listed = Listed(entries=entries, ids={entry.path: entry.object_id for entry in entries})
     chosen = choose(listed)
     writing = _Writing(read=read, into=into, mtime=mtime, max_bytes=max_bytes)
-    for entry in _below(entries, chosen):
+    for entry in below(entries, chosen):
         writing.take(entry)
     _write_links(into, writing.links)
     return Checkout(
@@ -130,7 +130,7 @@ class _Writing:
     def take(self, entry: TreeEntry) -> None:
         """Write an entry."""
         target = self.into / entry.path
-        if entry.mode in (_DIRECTORY, SUBMODULE):
+        if entry.mode in (DIRECTORY, SUBMODULE):
             _make_directory(target, entry.path)
             if entry.mode == SUBMODULE:
                 self.submodules[entry.path] = entry.object_id
@@ -150,7 +150,7 @@ class _Writing:
             self.pointers.append(entry.path)
 
 
-def _below(entries: Iterable[TreeEntry], chosen: Collection[str] | None) -> Iterator[TreeEntry]:
+def below(entries: Iterable[TreeEntry], chosen: Collection[str] | None) -> Iterator[TreeEntry]:
     """Yield what was chosen, everything below it, and the directories on the way to it."""
     if chosen is None:
         yield from entries
@@ -160,7 +160,7 @@ def _below(entries: Iterable[TreeEntry], chosen: Collection[str] | None) -> Iter
     for entry in entries:
         if entry.path in taken or entry.path.rpartition("/")[0] in taken:
             taken.add(entry.path)
-        elif entry.path not in above or entry.mode != _DIRECTORY:
+        elif entry.path not in above or entry.mode != DIRECTORY:
             continue
         yield entry
 
@@ -190,7 +190,7 @@ def tree_at(tree: str, path: str, read: ReadObject) -> str:
     """
     for name in path.split("/") if path else ():
         entries = _parse_tree(verified(read, tree, "tree"), "")
-        tree = next((child for mode, found, child in entries if found == name and mode == _DIRECTORY), "")
+        tree = next((child for mode, found, child in entries if found == name and mode == DIRECTORY), "")
         if not tree:
             break
     return tree
@@ -237,10 +237,10 @@ def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
             # Below the kernel's own limit, since the workspace's path comes before it.
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
-            if mode not in (_DIRECTORY, LINK, SUBMODULE) and mode not in FILES:
+            if mode not in (DIRECTORY, LINK, SUBMODULE) and mode not in FILES:
                 raise UnsafeSource(f"{shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
             yield TreeEntry(path=path, mode=mode, object_id=child)
-            if mode == _DIRECTORY:
+            if mode == DIRECTORY:
                 todo.append((f"{path}/", child, depth + 1))
 
 

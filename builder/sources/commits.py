@@ -130,7 +130,7 @@ class Commits:
         prefixes = ["refs/heads/", "refs/tags/"]
         self._asked(
             lambda remote: remote.receive(
-                objects, None, prefixes=prefixes, depth=None, max_bytes=_MAX_HISTORY_BYTES, commits_only=True
+                objects, None, prefixes=prefixes, depth=None, max_bytes=_MAX_HISTORY_BYTES, without="trees"
             )
         )
         return objects

@@ -11,28 +11,24 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.amounts import megabytes
 from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
 from builder.network.access import GitCredentials, Network, credentials_for
 from builder.network.patience import Passing, patiently
 from builder.paths import shown
 from builder.sources import lfs
 from builder.sources.checkout import (
-    EXECUTABLE,
-    LINK,
-    SUBMODULE,
     Checkout,
     Listed,
     ReadObject,
-    checked_object,
     tree_at,
     verified,
     write_tree,
 )
 from builder.sources.gitlib.files import parse_config
-from builder.sources.gitlib.wire import BrokenOff, CommitRefused, Remote, connected, open_objects
-from builder.sources.kept import Kept
+from builder.sources.gitlib.wire import BrokenOff, CommitRefused, Remote, Without, connected, open_objects
+from builder.sources.kept import Held, Kept
 from builder.sources.objects import Damaged, Objects
+from builder.sources.partly import LFS_CONFIG, MAX_CONFIG_BYTES, Choose, Files, choose_paths, with_paths
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, refused_host, submodules_of
 
@@ -41,14 +37,8 @@ log = logging.getLogger(__name__)
 # How many commits of history are asked for, one after another, if a server hands out tips only; None is all of it.
 # Ten times more each time: the commit is usually near the tip, and a wrong guess costs at most a tenth of the next.
 _DEPTHS = (10, 100, 1000, None)
-# .gitmodules and .lfsconfig are parsed in memory; real ones have some hundred bytes.
-_MAX_CONFIG_BYTES = 1 << 20
-_LFS_CONFIG = ".lfsconfig"
-# Repositories with no more files and directories are written whole: choosing would save little.
-_FEW = 1000
-
-Choose = Callable[[Snapshot, Callable[[str], bytes]], Collection[str] | None]
-"""Chooses paths of a snapshot of which no file is written yet; it gets a reader of single files."""
+# Ids of more files are not sent: all of the commit is then fetched again.
+_MOST_BROUGHT = 10_000
 
 
 @dataclass(kw_only=True)
@@ -61,7 +51,9 @@ class Fetch:
         scratch: an existing directory on the disk that files are written to.
         room_bytes: what packs and files may still take; None without a limit.
         submodules_fetched: the number so far.
-        choose: says which files of a large repository are written; None for all.
+        choose: says which files of a large repository are needed; None for all.
+        is_large: tells whether the repository is known to be large: then only those files are fetched, if the server
+            can leave others out. That takes one more request, which a small one is not worth.
     """
 
     credentials: Sequence[GitCredentials]
@@ -72,6 +64,7 @@ class Fetch:
     room_bytes: int | None
     submodules_fetched: int = 0
     choose: Choose | None = None
+    is_large: Callable[[], bool] = lambda: False
 
     def fetch(
         self,
@@ -100,7 +93,9 @@ class Fetch:
         def attempt() -> tuple[Snapshot, dict[str, str]]:
             nonlocal reuse
             try:
-                return self._commit(resolved, into, path, known, reuse, kept)
+                # What is chosen are files of the project, never of a submodule.
+                choose = None if above else self.choose
+                return self._commit(resolved, into, path, known, reuse, kept, choose)
             except Passing:
                 # A damaged kept pack may be the cause, so the next attempt borrows nothing; room is given back.
                 self.room_bytes, reuse = room, None
@@ -119,11 +114,15 @@ class Fetch:
         known: Collection[str],
         reuse: Kept | None,
         keep_in: Kept | None,
+        choose: Choose | None,
     ) -> tuple[Snapshot, dict[str, str]]:
         """Fetch the commit's files, without those of its submodules, which are returned as {path: commit}."""
-        with self._objects(reuse) as (objects, have):
+        with self._objects(reuse, partly=choose is not None) as (objects, held):
+            partly = choose is not None and (held.partly if held else self.is_large())
             with connected(resolved.url, self.credentials, self.network) as remote:
-                self._take(transfer(remote, objects, resolved, have, self.room_bytes))
+                have = held.commit if held else None
+                without: Without | None = "files" if partly else None
+                self._take(transfer(remote, objects, resolved, have, self.room_bytes, without=without))
                 commit = peeled(objects.read, resolved)
             tree, commit_time = read_commit(verified(objects.read, commit, "commit"))
             subtree = tree_at(tree, path, objects.read)
@@ -145,45 +144,49 @@ class Fetch:
                 into,
                 mtime=commit_time,
                 max_bytes=self.room_bytes,
-                choose=lambda listed: self._chosen(_with(listed, snapshot), objects.read),
+                choose=lambda listed: self._needed(self._files(listed, objects, resolved), snapshot, choose),
             )
             self._take(done.size_bytes)
             log.info("fetched %s at %s: %d files, %d bytes", resolved.url, commit, done.files, done.size_bytes)
             filled = self._with_lfs(snapshot, done, reuse)
             # Only what was fetched and verified as a whole is kept: a broken pack would break every later build.
             if keep_in:
-                keep_in.keep(commit, objects.directory, filled.files)
+                lacks = partly and self._files(done.listed, objects, resolved).are_missing()
+                keep_in.keep(Held(commit=commit, partly=lacks), objects.directory, filled.files)
         return _written(snapshot, done, filled), done.submodules
 
-    def _chosen(self, snapshot: Snapshot, read: ReadObject) -> Collection[str] | None:
-        """Return the paths that have to be written; None for all.
+    def _needed(self, files: Files, snapshot: Snapshot, choose: Choose | None) -> Collection[str] | None:
+        """Return the paths to write, None for all, once their content is there."""
+        chosen = choose_paths(files, snapshot, choose)
+        files.complete(chosen)
+        return chosen
 
-        A small repository is written whole, and one with submodules, since what they have is not known yet.
-        """
-        if self.choose is None or snapshot.gitlinks or len(snapshot.ids) <= _FEW:
-            return None
+    def _files(self, listed: Listed, objects: Objects, resolved: Resolved) -> Files:
+        def bring(ids: Sequence[str]) -> None:
+            with connected(resolved.url, self.credentials, self.network) as remote:
+                try:
+                    if len(ids) <= _MOST_BROUGHT:
+                        self._take(remote.receive_files(objects, ids, max_bytes=self.room_bytes).size_bytes)
+                        return
+                except CommitRefused:
+                    log.info("%s hands out whole commits only", resolved.url)
+                objects.clear()
+                self._take(transfer(remote, objects, resolved, None, self.room_bytes))
 
-        def content(path: str) -> bytes:
-            found = checked_object(read, snapshot.ids[path], "blob", path)
-            if found.size > _MAX_CONFIG_BYTES:
-                raise UnsafeSource(f"{shown(path)} is larger than {megabytes(_MAX_CONFIG_BYTES)}")
-            return b"".join(found.chunks)
-
-        chosen = self.choose(snapshot, content)
-        return None if chosen is None else {*chosen, _LFS_CONFIG}
+        return Files(objects=objects, listed=listed, bring=bring)
 
     @contextlib.contextmanager
-    def _objects(self, reuse: Kept | None) -> Iterator[tuple[Objects, str | None]]:
-        """Link and open the kept packs, if any, as objects; yield these and the commit that they hold completely."""
+    def _objects(self, reuse: Kept | None, *, partly: bool) -> Iterator[tuple[Objects, Held | None]]:
+        """Link and open the kept packs, if any, as objects; yield these and the commit that they hold."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            have = reuse.link_packs(Path(folder)) if reuse else None
+            held = reuse.link_packs(Path(folder), partly=partly) if reuse else None
             try:
                 with contextlib.closing(open_objects(Path(folder))) as objects:
-                    yield objects, have
+                    yield objects, held
             except Damaged as error:
                 raise BrokenOff(f"what was fetched is damaged: {error}", hint="try again") from error
             except UnsafeSource as error:
-                if have is None:
+                if held is None:
                     raise
                 # The kept packs may lack the object or have it wrong: BrokenOff tries again without them.
                 raise BrokenOff(error.message, hint=error.hint) from error
@@ -196,7 +199,7 @@ class Fetch:
         if not done.lfs_pointers:
             return lfs.Filled()
         try:
-            settings = parse_config(_small_file(snapshot.root / _LFS_CONFIG)).get(("lfs",), {})
+            settings = parse_config(_small_file(snapshot.root / LFS_CONFIG)).get(("lfs",), {})
         # Damaged settings count as none: git-lfs's default server is asked then.
         except ValueError:
             settings = {}
@@ -248,7 +251,15 @@ class Fetch:
         )
 
 
-def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | None, max_bytes: int | None) -> int:
+def transfer(
+    remote: Remote,
+    objects: Objects,
+    resolved: Resolved,
+    have: str | None,
+    max_bytes: int | None,
+    *,
+    without: Without | None = None,
+) -> int:
     """Receive the pack with the commit into `objects`, whose other content may go; return the pack's bytes.
 
     Raises:
@@ -256,7 +267,10 @@ def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | N
     """
     named = [resolved.ref] if resolved.ref.startswith("refs/") else ["HEAD"]
     try:
-        return remote.receive(objects, resolved.commit, prefixes=named, have=have, max_bytes=max_bytes).size_bytes
+        received = remote.receive(
+            objects, resolved.commit, prefixes=named, have=have, max_bytes=max_bytes, without=without
+        )
+        return received.size_bytes
     except CommitRefused as refused:
         if refused.definitive:
             raise _not_there(resolved) from None
@@ -312,7 +326,7 @@ def read_commit(raw: bytes) -> tuple[str, int]:
 def _written(snapshot: Snapshot, done: Checkout, filled: lfs.Filled) -> Snapshot:
     """Return the snapshot with what was written of it."""
     return replace(
-        _with(done.listed, snapshot),
+        with_paths(snapshot, done.listed),
         files=done.files,
         whole=done.whole,
         lfs_pointers=tuple(filled.left),
@@ -321,19 +335,9 @@ def _written(snapshot: Snapshot, done: Checkout, filled: lfs.Filled) -> Snapshot
     )
 
 
-def _with(listed: Listed, snapshot: Snapshot) -> Snapshot:
-    return replace(
-        snapshot,
-        ids=listed.ids,
-        links=listed.paths(LINK),
-        gitlinks=listed.paths(SUBMODULE),
-        executables=listed.paths(EXECUTABLE),
-    )
-
-
 def _small_file(path: Path) -> bytes:
     """Read one of git's own files in a tree; b"" if it is a link (which git ignores as well) or huge."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_CONFIG_BYTES:
         return b""
     return path.read_bytes()
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from builder.errors import InvalidEvent
 from builder.network.access import GitCredentials, Network
 from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
-from builder.sources.fetch import Choose, Fetch
+from builder.sources.fetch import Fetch
 from builder.sources.gitlib.wire import Remote, ask
+from builder.sources.partly import Choose
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written
@@ -95,17 +96,17 @@ def fetch(
     network: Network | None = None,
     cache: Path | None = None,
     choose: Choose | None = None,
+    is_large: Callable[[], bool] = lambda: False,
 ) -> Snapshot:
     """Write the files of `resolved` into `into`, which must not exist or be empty, and say what they are.
 
-    Only that commit is transferred, and those of its submodules. Packs lie beside `into` until the files are written;
-    both together take at most `max_bytes`. After an error `into` is as it was.
+    Packs lie beside it until they are written; both take at most `max_bytes`. After an error `into` is as it was.
 
     Args:
         path: a directory whose tree id is also wanted. Submodules outside of it need not be on allowed hosts.
         known: tree ids; no file is written if the whole tree or `path` has one of them.
         cache: an existing directory, on the same disk as `into`, where packs are kept for the next fetch.
-        choose: says which files of a large repository are written; all others are left out.
+        choose, is_large: see `Fetch`; without them all files are written.
 
     Raises:
         RefNotFound: the server does not have the commit, or does not hand it out.
@@ -117,8 +118,7 @@ def fetch(
     network = network or Network()
     with (
         written(into, resolved.url, "all of the repository is there"),
-        # Beside `into`, so on its disk: packs and LFS files are linked, not copied.
-        tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,
+        tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,  # its disk: packs are linked
     ):
         fetching = Fetch(
             credentials=credentials,
@@ -128,6 +128,7 @@ def fetch(
             scratch=Path(scratch),
             room_bytes=max_bytes,
             choose=choose,
+            is_large=is_large,
         )
         snapshot = fetching.fetch(resolved, into, path=path, known=known)
         if fetching.submodules_fetched:

@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.network.access import GitCredentials
@@ -27,6 +28,14 @@ _SHARE = 0.1
 _COMMIT = "commit"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A commit that packs hold, without its history. `partly`: without the content of some files."""
+
+    commit: str
+    partly: bool = False
+
+
 class Kept:
     """One repository's entry in the existing directory `cache`, as seen by one set of credentials."""
 
@@ -36,17 +45,21 @@ class Kept:
         self._place = cache / f"{self._name}-{who}"
         self._limit_bytes = int(shutil.disk_usage(cache).total * _SHARE)
 
-    def link_packs(self, directory: Path) -> str | None:
-        """Put the packs into the empty `directory`; return the commit that they hold completely, None without any."""
+    def link_packs(self, directory: Path, *, partly: bool = False) -> Held | None:
+        """Put the packs into the empty `directory`, and return which commit they hold; None without any.
+
+        Args:
+            partly: take them also if they lack the content of some files.
+        """
         try:
-            commit = (self._place / _COMMIT).read_text()
+            found = re.fullmatch("([0-9a-f]{40})( partly)?", (self._place / _COMMIT).read_text())
             for path in [*self._place.glob("*.pack"), *self._place.glob("*.idx")]:
                 # Hard links: another build may remove the entry at any moment, and the linked files stay.
                 os.link(path, directory / path.name)
         except OSError:  # nothing kept, or someone else is changing it
-            commit = ""
-        if re.fullmatch("[0-9a-f]{40}", commit):
-            return commit
+            found = None
+        if found and (partly or not found[2]):
+            return Held(commit=found[1], partly=bool(found[2]))
         for path in directory.iterdir():
             path.unlink()
         return None
@@ -59,8 +72,8 @@ class Kept:
             return False
         return True
 
-    def keep(self, commit: str, packs: Path, lfs: Mapping[str, Path]) -> None:
-        """Replace the entry by the files in `packs`, which hold all of `commit`, and the LFS files by their sha256.
+    def keep(self, held: Held, packs: Path, lfs: Mapping[str, Path]) -> None:
+        """Replace the entry by the files in `packs`, and the LFS files by their sha256.
 
         An entry that would be too large is not kept at all.
         """
@@ -75,7 +88,7 @@ class Kept:
                 (entry / "lfs").mkdir()
                 for name, path in files.items():
                     os.link(path, entry / name)
-                (entry / _COMMIT).write_text(commit)
+                (entry / _COMMIT).write_text(f"{held.commit}{' partly' * held.partly}")
             # Sealed, so that they outlive a build of another project. Git's own hashes are compared when they are read.
             for name in (*files, _COMMIT):
                 seals.seal(self._place / name)

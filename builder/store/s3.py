@@ -15,6 +15,7 @@ JSON is written as `builder.store.values` says, with a checksum. Names in the st
     borrowed/LAYER/FUNCTION.json  that a function has another's layer attached
     leases/FUNCTION.json        which build may change the function now
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
+    repositories/SHA256.json    that a repository is large, by its address
     records/FUNCTION/….json     one account per ended build, newest first by name
     projects/PROJECT/….json     the same of a project with several functions; at a stage PROJECT@STAGE
     projects/PROJECT.json       what its functions were when all were deployed last

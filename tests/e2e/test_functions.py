@@ -56,6 +56,12 @@ def states(reply: dict[str, Any]) -> dict[str, str]:
     return {row["key"]: row["status"] for row in reply["functions"]}
 
 
+def message(builder: Builder, build_id: str) -> str:
+    """What a build says that it does."""
+    build = builder.send({"action": "status", "build_id": build_id}).get("build", {})
+    return str(build.get("message", ""))
+
+
 def test_one_event_deploys_all_functions_and_only_what_changed(builder: Builder) -> None:
     builder.forge.push("guild", project(builder.runtime, "guild"))
     first = deploy(builder, "guild")
@@ -290,9 +296,10 @@ def test_a_branch_that_moves_while_a_function_waits_is_deployed_as_it_is_then(bu
     someone = held(store, "relay-worker", owner="b0", by="me", deadline=Deadline.after(60), progress=Progress())
     with ThreadPoolExecutor(1) as pool:
         with someone:
-            whole = pool.submit(deploy, builder, "relay")
-            while builder.invoke("relay-api")["shared"] != "two":  # the first is published, the second waits
+            whole = pool.submit(deploy, builder, "relay", build_id="relay-two")
+            while "b0" not in message(builder, "relay-two"):  # the first is published, the second waits
                 time.sleep(0.1)
+            assert builder.invoke("relay-api")["shared"] == "two"
             builder.forge.push("relay", {"shared/shared.py": "WORD = 'three'\n"})
         reply = whole.result(timeout=60)
     assert reply["statusCode"] == 200, reply

@@ -128,7 +128,7 @@ def test_what_is_left_as_it_is_is_said(builder: Builder) -> None:
     )
     builder.forge.push("tmpl-notes", {"hello/app.py": "def handler(event, context): ...\n"})
     reply = builder.send({"action": "package", "project": "tmpl-notes", "repo_name": "tmpl-notes", "text": True})
-    said = ["Short is left as it is: its code is in the template", "Hello: hello/requirements.txt names nothing to install"]
+    said = ["Short is left as it is: its code is in the template", "requirements.txt names nothing to install"]
     assert all(any(sentence in note for note in reply["notes"]) for sentence in said), reply
     assert "  note: Short is left as it is" in reply["text"]["plain"]
 

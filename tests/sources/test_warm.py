@@ -40,7 +40,7 @@ class Warm:
 
         self.front.forward = counting  # type: ignore[method-assign]
 
-    def fetch(self, **more: object) -> Snapshot:
+    def fetch(self) -> Snapshot:
         url = f"{self.front.url}/warm.git"
         into = self.tmp_path / f"into-{len(list(self.tmp_path.iterdir()))}"
         snapshot = fetch(resolve(url, "trunk"), into, cache=self.cache)
@@ -147,7 +147,7 @@ def test_what_another_token_has_fetched_is_not_lent(host: Host, tmp_path: Path) 
     packs = tmp_path / "packs"
     packs.mkdir()
     assert other.link_packs(packs) is None
-    assert kept.Kept(cache, url, MINE).link_packs(packs) == host.commits["third"]
+    assert kept.Kept(cache, url, MINE).link_packs(packs) == kept.Held(commit=host.commits["third"])
     fetch(resolve(url, None), tmp_path / "two", cache=cache)
     assert entry not in list(cache.iterdir()), "one entry for each repository"
     assert len(list(cache.iterdir())) == 1

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from builder.amounts import megabytes
 from builder.errors import LambdasmithError, OutOfSpace, SourceError, SourceUnreachable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from builder.network.pool import Beginning, GuardedPool
 
 Answer = TypeVar("Answer")
+Without = Literal["files", "trees"]
+# https://git-scm.com/docs/git-rev-list#Documentation/git-rev-list.txt---filterfilter-spec
+_FILTERS: Mapping[Without, bytes] = {"files": b"blob:none", "trees": b"tree:0"}
 
 
 class BrokenOff(Passing):
@@ -94,23 +97,48 @@ class Remote:
         depth: int | None = 1,
         have: str | None = None,
         max_bytes: int | None = None,
-        commits_only: bool = False,
+        without: Without | None = None,
     ) -> Received:
         """Add `commit`, or all refs with `prefixes` if it is None, to `objects`.
 
         Args:
             depth: how many commits of history; None for all.
             have: a commit, without its history, that `objects` already has: the server doesn't send what the two share.
-            commits_only: without their files, if the server can leave these out.
+            without: what the server leaves out if it can: the content of files, or all but the commits.
 
         Raises:
             CommitRefused: the server does not hand it out.
             OutOfSpace: it is more than `max_bytes`.
         """
+        wanted = [commit] if commit else None
+        return self._receive(
+            objects, wanted, prefixes=prefixes, depth=depth, have=have, max_bytes=max_bytes, without=without
+        )
+
+    def receive_files(self, objects: Objects, ids: Sequence[str], *, max_bytes: int | None = None) -> Received:
+        """Add the content of files to `objects`, by their ids.
+
+        Raises:
+            CommitRefused: the server hands out whole commits only.
+            OutOfSpace: it is more than `max_bytes`.
+        """
+        return self._receive(objects, ids, prefixes=["HEAD"], depth=None, have=None, max_bytes=max_bytes, without=None)
+
+    def _receive(
+        self,
+        objects: Objects,
+        wanted: Sequence[str] | None,
+        *,
+        prefixes: Sequence[str],
+        depth: int | None,
+        have: str | None,
+        max_bytes: int | None,
+        without: Without | None,
+    ) -> Received:
         from dulwich.errors import GitProtocolError
 
         def wants(refs: Mapping[bytes, bytes], depth: int | None = None) -> Sequence[bytes]:
-            return [commit.encode()] if commit else sorted(set(refs.values()))
+            return sorted(set(refs.values())) if wanted is None else [each.encode() for each in wanted]
 
         with objects.incoming() as file:
             pack = _Arriving(file, max_bytes)
@@ -122,8 +150,8 @@ class Remote:
                     pack.write,
                     depth=depth,
                     # After a greeting the server hands out a commit by its id without a list of refs first.
-                    ref_prefix=[] if commit and self._client.greeting else [each.encode() for each in prefixes],
-                    filter_spec=b"tree:0" if commits_only else None,
+                    ref_prefix=[] if wanted and self._client.greeting else [each.encode() for each in prefixes],
+                    filter_spec=_FILTERS[without] if without else None,
                 )
             except GitProtocolError as error:
                 if any(words in (self._begun.refusal() or str(error)) for words in _REFUSALS):
