@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from builder.flow.report import explained
 
 if TYPE_CHECKING:
     from builder.replies.deploys import Error
+    from builder.replies.projects import FunctionRow
     from builder.replies.reply import Reply
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
@@ -36,7 +37,8 @@ _LAYER = {"Arn": "arn", "Key": "key", "VersionId": "version_id"}
 def attributes(reply: Reply) -> dict[str, object]:
     """Return the attributes for `Fn::GetAtt` from a reply to `package` or `build`, all strings, without empty ones.
 
-    Layers are flat: `Layers.NAME.Key`.
+    Layers are flat: `Layers.NAME.Key`. So are a project's functions, under their names in the build file:
+    `Functions.NAME.Key`, `Functions.NAME.Layers.LAYER.Key`.
     """
     packages, layers = reply.get("packages", []), reply.get("layers", [])
     function: Mapping[str, object] = reply.get("function") or {}
@@ -54,7 +56,27 @@ def attributes(reply: Reply) -> dict[str, object]:
     for each in rows:
         if each.get("kind") != "function":
             found |= {f"Layers.{each['name']}.{name}": each.get(key) for name, key in _LAYER.items()}
+    for member in reply.get("functions", []):
+        found |= {f"Functions.{member['key']}.{name}": value for name, value in _of_project(member)}
+        for package in member.get("packages", []):
+            found["Bucket"] = package["bucket"]
     return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _of_project(row: FunctionRow) -> Iterator[tuple[str, object]]:
+    """Yield the attributes of one of a project's functions: only those that it has after each build.
+
+    Hashes and object versions would double the length: a key is already the hash of what it names.
+    """
+    packages = row.get("packages")
+    yield "Name", row["name"]
+    if packages is None:
+        yield "Arn", row.get("arn")
+        return
+    said: Mapping[str, object] = row.get("function") or {}
+    yield from ((name, said.get(key) or _DEFAULTS.get(name)) for name, key in _SETTINGS.items())
+    for package in packages:
+        yield ("" if package["kind"] == "function" else f"Layers.{package['name']}.") + "Key", package["key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +137,7 @@ def fitted(answer: Mapping[str, object], why: Reason) -> bytes:
     if room < 0:
         raise ArtifactTooLarge(
             f"the attributes are {-room:,} bytes more than the {MAX_BYTES:,} that CloudFormation takes",
-            hint="name some of the layers in Components, and give each custom resource its own",
+            hint="name some of the functions or layers in Components, and give each custom resource its own",
         )
     reason = why.within(room)
     return _json({**answer, "Reason": reason} if reason else answer)

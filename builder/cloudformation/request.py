@@ -91,12 +91,13 @@ class StackRequest:
 
     @property
     def name(self) -> str:
-        """Physical id of the resource: the function's name, so that `Ref` is useful.
+        """Physical id of the resource: the function's name or the project's, so that `Ref` is useful.
 
         Another name means another resource to CloudFormation, which then deletes the one before.
         """
-        given = self.properties.get("Function", self.properties.get("function"))
-        return given[:1024] if isinstance(given, str) and given.isprintable() and given else self.resource
+        named = (self.properties.get(name) for name in ("Function", "function", "Project", "project"))
+        usable = (given for given in named if isinstance(given, str) and given.isprintable() and given)
+        return next(usable, self.resource)[:1024]
 
     @property
     def build_id(self) -> str:

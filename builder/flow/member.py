@@ -203,6 +203,7 @@ def _row(member: Member) -> FunctionRow:
             row["status"] = "update" if row["changed"] else "unchanged"
     if "packages" in built.reply:
         row["packages"], row["artifacts"] = built.reply["packages"], built.reply["artifacts"]
+        row["function"] = reply.function_wanted(made.outline) if made is not None else None
     return row
 
 

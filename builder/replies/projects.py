@@ -7,7 +7,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from builder.replies.accounts import WayBack
-from builder.replies.deploys import ArtifactRow, Error, Invoked, PackageRow, Plan
+from builder.replies.deploys import ArtifactRow, Error, FunctionWanted, Invoked, PackageRow, Plan
 
 FunctionStatus = Literal["deployed", "restored", "unchanged", "failed", "built", "packaged", "create", "update"]
 
@@ -42,6 +42,8 @@ class FunctionRow(TypedDict):
     """`rollback`, of this function."""
     packages: NotRequired[list[PackageRow]]
     """`package`, of this function."""
+    function: NotRequired[FunctionWanted | None]
+    """`package`: what the build file says of this function."""
     artifacts: NotRequired[list[ArtifactRow]]
     """`package`: the zips of this function."""
     files: NotRequired[dict[str, str]]

@@ -24,6 +24,7 @@ from builder.errors import AwsUnavailable, InvalidEvent
 from builder.event.read import parse_event
 from builder.event.request import Action, ObjectSource, Request
 from builder.replies.deploys import Error, PackageRow
+from builder.replies.projects import FunctionRow
 from builder.replies.reply import Reply
 from builder.secrets.masking import Masker
 from builder.store.directory import DirectoryStore
@@ -327,6 +328,40 @@ def test_what_does_not_fit_fails_readably(world: World) -> None:
     world.answer()
     assert world.receiver.answers[0]["Status"] == "FAILED"
     assert "more than the 4,096 that CloudFormation takes" in world.receiver.answers[0]["Reason"]
+
+
+def packaged_project(count: int) -> Reply:
+    function = PACKAGED["packages"][0]
+    layer: PackageRow = {**function, "name": "common", "kind": "layer", "key": "c" * 90}
+    rows: list[FunctionRow] = [
+        {
+            "key": f"api-{n}",
+            "name": f"shop-api-{n}",
+            "status": "packaged",
+            "changed": [],
+            "build_id": None,
+            "packages": [{**function, "key": "k" * 90}, layer],
+        }
+        for n in range(count)
+    ]
+    return {"statusCode": 200, "commit": "c0ffee", "functions": rows}
+
+
+def test_functions_of_a_project_are_told_one_by_one_as_long_as_they_fit(world: World) -> None:
+    world.reply = lambda sent: packaged_project(6)
+    properties = {"Project": "shop", "Repo": "me/shop", "Ref": "main"}
+    world.answer(ResourceProperties=properties)
+    told = world.receiver.answers[0]
+    assert told["PhysicalResourceId"] == "shop"
+    assert told["Data"]["Functions.api-5.Key"] == "k" * 90
+    assert told["Data"]["Functions.api-0.Layers.common.Key"] == "c" * 90
+    assert told["Data"]["Functions.api-0.Timeout"] == "3"
+    assert told["Data"]["Bucket"] == "b"
+
+    world.reply = lambda sent: packaged_project(20)
+    world.answer(RequestId="r-2", ResourceProperties={**properties, "Trigger": "2"})
+    assert world.receiver.answers[1]["Status"] == "FAILED"
+    assert "name some of the functions or layers in Components" in world.receiver.answers[1]["Reason"]
 
 
 def test_who_runs_out_of_time_hands_over_as_long_as_that_gets_anywhere(world: World) -> None:

@@ -282,6 +282,13 @@ def test_a_project_is_packaged_function_by_function(builder: Builder) -> None:
         "worker": ["common", "function"],
         "cron": ["common", "function"],
     }
+    said = {row["key"]: row["function"] for row in reply["functions"]}
+    assert {key: (each["handler"], each["memory"], each["timeout"]) for key, each in said.items()} == {
+        "api": ("app.handler", 256, None),
+        "worker": ("worker.run", 256, 300),
+        "cron": ("worker.run", 256, None),
+    }
+    assert said["api"]["layers"] == ["dependencies", "common"]
     assert builder.state("quartet-api") is None
     one = builder.send({"action": "package", "function": "quartet-worker", "repo_name": "quartet"})
     assert one["function"]["handler"] == "worker.run"

@@ -15,7 +15,7 @@ import pytest
 
 from localaws.testing import Server, git_server
 from tests.e2e.conftest import Forge
-from tests.terraform.conftest import Bench, Terraform
+from tests.terraform.conftest import ROOT, Bench, Terraform
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +147,53 @@ def test_functions_share_a_layer_and_come_from_git(
     assert planned['module.function["bye"].aws_lambda_function.this'] == "update"
     assert not any("from_git" in address or "package" in address for address in planned)
     shared.destroy()
+    assert left(aws) == {
+        "functions": ["greeter", "lambdasmith", "lambdasmith-setup"],
+        "layers": ["greeter-dependencies", "lambdasmith-layer"],
+    }
+
+
+def test_a_plan_has_only_the_functions_of_a_project_that_a_commit_changes(
+    greeter: Terraform, bench: Bench, terraform_account: Server, tmp_path: Path
+) -> None:
+    example, aws, shop = bench.example("project"), terraform_account, ROOT / "examples" / "shop"
+    files = {str(path.relative_to(shop)): path.read_text() for path in shop.rglob("*") if path.is_file()}
+    # What the package of the example needs on older runtimes it does not say.
+    files["orders/requirements.txt"] += "typing-extensions\n"
+    files["build.yaml"] = files["build.yaml"].replace("python3.13", bench.runtime)
+    module = "module.shop.aws_lambda_function.this"
+    (tmp_path / "served").mkdir()
+    (tmp_path / "clones").mkdir()
+    with git_server(tmp_path / "served") as server:
+        forge = Forge(url=server.url, root=tmp_path / "served", work=tmp_path / "clones")
+        example.variables |= {"repo": f"{server.url}/shop.git", "ref": forge.push("shop", files)}
+        example.apply()
+        assert invoke(aws, "shop-receipts", {"cents": 150}).startswith("You paid ")
+        assert invoke(aws, "shop-refunds", {"cents": 150}).endswith(" back.")
+        assert len(invoke(aws, "shop-orders", {})["order"]) == 26
+        found = aws.client("lambda").get_function_configuration(FunctionName="shop-refunds")
+        assert (found["Timeout"], found["MemorySize"]) == (60, 256)
+        assert found["Environment"]["Variables"] == {"CURRENCY": "EUR"}
+        assert len(aws.client("lambda").list_layer_versions(LayerName="shop-common")["LayerVersions"]) == 1
+        assert example.is_unchanged()
+
+        orders = files["orders/app.py"].replace('"order":', '"number":')
+        example.variables["ref"] = forge.push("shop", {"orders/app.py": orders})
+        assert example.planned() == {f'{module}["orders"]': "update"}
+        example.apply()
+        assert len(invoke(aws, "shop-orders", {})["number"]) == 26
+
+        example.variables["ref"] = forge.push("shop", {"orders/app.py": "import not_there_zq\n"})
+        said = example.run("plan", "-input=false", "-no-color")
+        assert said.returncode == 1
+        assert "not_there_zq" in said.stderr
+
+        build = files["build.yaml"].replace("timeout: 60", "timeout: 60, url: true")
+        back = {"orders/app.py": files["orders/app.py"], "build.yaml": build}
+        example.variables["ref"] = forge.push("shop", back)
+        said = example.run("plan", "-input=false", "-no-color")
+        assert "The build file says of refunds what this module does not set: url." in said.stderr.replace("\n│ ", " ")
+        example.destroy()
     assert left(aws) == {
         "functions": ["greeter", "lambdasmith", "lambdasmith-setup"],
         "layers": ["greeter-dependencies", "lambdasmith-layer"],
