@@ -39,6 +39,15 @@ url, into, cache, limit = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_AS, (int(limit) << 20,) * 2)
 fetch(resolve(url, "main"), Path(into), cache=Path(cache) if cache else None)
 """
+# One directory of a repository that is known to be large, or may be.
+_NEEDED = """
+import sys
+from pathlib import Path
+from builder.sources.git import fetch, resolve
+url, into, large = sys.argv[1:]
+needed = {"src/p1"}
+fetch(resolve(url, "main"), Path(into), choose=lambda *_: needed, is_large=lambda: large == "large")
+"""
 _GIT = {
     **os.environ,
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -93,6 +102,16 @@ def _sources(tree: Path) -> None:
             lines = (
                 f"def f{line}(x):\n    return x * {noise.randrange(10**6)}\n" for line in range(noise.randrange(400))
             )
+            (tree / "src" / f"p{package}" / f"m{module}.py").write_text("".join(lines))
+
+
+def _many(tree: Path) -> None:
+    """Write 300 directories of 166 small modules each."""
+    noise = random.Random(3)
+    for package in range(300):
+        (tree / "src" / f"p{package}").mkdir(parents=True)
+        for module in range(166):
+            lines = (f"v{line} = {noise.random()}\n" for line in range(20))
             (tree / "src" / f"p{package}" / f"m{module}.py").write_text("".join(lines))
 
 
@@ -201,6 +220,10 @@ def measure(name: str, fill: Callable[[Path], None], runs: int) -> list[Row]:
                 repository.change(number)
                 run("git, one line changed", *theirs)
                 run("ours, one line changed", ours(cache))
+    return _medians(name, taken)
+
+
+def _medians(name: str, taken: dict[str, list[tuple[float, float, int]]]) -> list[Row]:
     return [
         Row(
             name=f"{name}: {what}",
@@ -210,6 +233,35 @@ def measure(name: str, fill: Callable[[Path], None], runs: int) -> list[Row]:
         )
         for what, rows in taken.items()
     ]
+
+
+def measure_needed(runs: int) -> list[Row]:
+    """Measure a new environment that needs one directory of 300 in a repository of 50,000 files."""
+    with tempfile.TemporaryDirectory(prefix="lambdasmith-git-") as folder:
+        place = Path(folder)
+        _Repository(place, _many)
+        clone, into = place / "clone", place / "into"
+        with _served(place / "served") as (url, counter):
+            ours = {large: [[sys.executable, "-c", _NEEDED, url, str(into), large]] for large in ("large", "unknown")}
+            git = ["git", "-C", str(clone)]
+            sparse = [
+                ["git", "clone", "-q", "--depth", "1", "--filter=blob:none", "--sparse", url, str(clone)],
+                [*git, "sparse-checkout", "set", "src/p1"],
+            ]
+            commands = {
+                "git clone --filter=blob:none --sparse": sparse,
+                "ours, not yet known to be large": ours["unknown"],
+                "ours, known to be large": ours["large"],
+            }
+            taken: dict[str, list[tuple[float, float, int]]] = {}
+            for _ in range(runs):
+                for what, lines in commands.items():
+                    for each in (clone, into):
+                        shutil.rmtree(each, ignore_errors=True)
+                    counter.sent = 0
+                    seconds, memory = _metered(lines, place)
+                    taken.setdefault(what, []).append((seconds, memory, counter.sent))
+    return _medians("one directory of 300 needed, 50,000 files", taken)
 
 
 _FETCH = ["fetch", "-q", "--depth", "1"]
@@ -223,9 +275,14 @@ def main() -> int:
     runs = parser.parse_args().runs
     print(f"| | s | MB on the wire | MB of memory (ours may address {LIMIT_MB}) |\n|---|---|---|---|")
     for name, fill in (("4,000 modules", _sources), ("250 MB of data", _data)):
-        for row in measure(name, fill, runs):
-            print(f"| {row.name} | {row.seconds:.2f} | {row.wire_bytes / 1e6:.3f} | {row.memory_mb:.0f} |", flush=True)
+        _print(measure(name, fill, runs))
+    _print(measure_needed(runs))
     return 0
+
+
+def _print(rows: list[Row]) -> None:
+    for row in rows:
+        print(f"| {row.name} | {row.seconds:.2f} | {row.wire_bytes / 1e6:.3f} | {row.memory_mb:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
