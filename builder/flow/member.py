@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -62,11 +62,15 @@ class Member:
         return self.request.function or ""
 
 
-def collect(members: Sequence[Member], progress: Progress) -> None:
-    """Add what all members took, and their warnings and notes, to the whole's progress."""
+def collect(members: Sequence[Member], progress: Progress, *, at_once: Collection[str] = ()) -> None:
+    """Add what all members took, and their warnings and notes, to the whole's progress.
+
+    Args:
+        at_once: phases of several members at a time, which the whole has timed.
+    """
     seconds: dict[str, float] = {}
-    for member in members:
-        for phase in member.context.progress.phases:
+    for phase in (phase for member in members for phase in member.context.progress.phases):
+        if phase.name not in at_once:
             seconds[phase.name] = round(seconds.get(phase.name, 0.0) + phase.seconds, 3)
     progress.phases += [Phase(name=name, seconds=taken) for name, taken in seconds.items()]
     for warning in _with_names({member.key: member.context.progress.warnings for member in members}):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from builder.spec.members import BuildFile
 
 _PARALLEL = 8
+_PUBLISH = "publish"
 # Records to search for a function's last deploy; those of deploys that failed are among them.
 _FEW, _MANY = 5, 200
 
@@ -77,11 +78,12 @@ def build_several(
     fanout.begin(differing, request, whole, context, claim)
     make_all(differing, whole, context)
     may_publish = request.independent or not any(member.error for member in members)
-    if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
-        _publish_all(differing, claim)
+    if differing and (request.action in (Action.PLAN, Action.PACKAGE) or may_publish):
+        with context.progress.phase(_PUBLISH, f"publishing {len(differing)} functions"):
+            _publish_all(differing, claim)
     for member in differing:
         _find_build(member)
-    collect(differing, context.progress)
+    collect(differing, context.progress, at_once=[_PUBLISH])
     answer = _answer(members, several, request, whole, context)
     return Built(reply=answer | reply.account(context.progress))
 

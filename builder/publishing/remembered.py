@@ -70,7 +70,8 @@ def keep(store: S3Store, project: str, stage: str, deploy: Remembered) -> None:
         "builder": __version__,
         "key": deploy.key,
         "commit": deploy.commit,
-        "names": dict(deploy.names),
+        # In the order of the build file, which the members of an object do not keep.
+        "names": [{"key": key, "name": name} for key, name in deploy.names.items()],
         "rows": rows,
     }
     store.write_json(_name(project, stage), value)
@@ -82,7 +83,7 @@ def _parse(kept: Fields) -> Remembered | None:
     return Remembered(
         key=kept.text("key"),
         commit=kept.text("commit"),
-        names=kept.fields("names").all_texts(),
+        names={row.text("key"): row.text("name") for row in kept.rows("names")},
         rows={key: _row(row) for key, row in kept.fields("rows").members()},
     )
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import UnknownBuild
+from builder.event.request import Action
 from builder.progress import Phase
 from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, State, is_lost, state_name, utc
 from builder.records.record import (
@@ -93,8 +94,8 @@ class Builds:
     ) -> None:
         """Keep what came of a build: its reply under its id, a record of it in the history that the claim names.
 
-        A build that succeeded and changed nothing leaves no record, unless it comes with a `deployment`, because none
-        is known. Nothing at all is written if its claim was not taken, nor where someone else took the build id.
+        A build that succeeded and changed nothing, or only packages, leaves no record, unless it comes with a
+        `deployment`, because none is known. Nothing is written without the claim, nor where someone else took the id.
 
         Args:
             deployment: what it takes to deploy the same again.
@@ -102,7 +103,7 @@ class Builds:
         """
         record = self._record(claim, request, reply, seconds, deployment, restored)
         failed = record.state == "failed"
-        recorded = failed or bool(record.changed) or deployment is not None
+        recorded = request.action != Action.PACKAGE and (failed or bool(record.changed) or deployment is not None)
         name = None
         # Records are written under the claim: of two builders with one id, only one may leave a record.
         if recorded:

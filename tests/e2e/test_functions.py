@@ -428,6 +428,23 @@ def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
     assert {name.partition("/")[0] for name in names} == {"api", "worker", "cron"}
 
 
+def test_functions_are_told_in_the_order_of_the_build_file(builder: Builder) -> None:
+    keys = [f"m{number}" for number in (1, 10, 2, 3)]
+    listed = "".join(f"  {key}: {{name: 'septet-{{name}}'}}\n" for key in keys)
+    text = f"defaults: {{runtimes: [{builder.runtime}], handler: app.handler, source_dir: src}}\nfunctions:\n{listed}"
+    builder.forge.push("septet", {"build.yaml": text, "src/app.py": "def handler(e, c): ...\n"})
+    first, again = deploy(builder, "septet"), deploy(builder, "septet")
+    assert [row["key"] for row in first["functions"]] == [row["key"] for row in again["functions"]] == keys
+    published = [phase["seconds"] for phase in first["phases"] if phase["name"] == "publish"]
+    assert len(published) == 1
+    assert published[0] <= first["seconds"], "what is done at once is not added up"
+
+    builder.forge.push("septet", {"src/app.py": "import not_there\n"})
+    assert deploy(builder, "septet", action="package")["statusCode"] == 400
+    history = builder.send({"action": "history", "project": "septet"})["history"]
+    assert [row["build_id"] for row in history] == [first["build_id"]], "packaging deploys nothing"
+
+
 def test_a_project_is_told_from_functions_and_projects_of_its_name(builder: Builder) -> None:
     """A function may be called like its project, and a project like another one at a stage."""
     text = (
