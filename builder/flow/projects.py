@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError, UnknownBuild
 from builder.flow import reply, way_back
-from builder.flow.member import Member, answer_of, attempt, collect, member_of, progress_of, under_claim
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, under_claim
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
 from builder.flow.verify import verify
@@ -81,30 +81,42 @@ def verify_project(request: Request, context: Context) -> Reply:
     Raises:
         LambdasmithError: as `verify`, with the function's name.
     """
-    known = remembered.read(context.store, request.function or "", request.stage)
-    if known is None or request.build is not None:
+    members = _deployed(request, context)
+    if members is None:
         return verify(request, context)
     rows: list[VerifiedRow] = []
     commits = set[str | None]()
-    for key, name in known.names.items():
-        context.progress.say(f"building {key} again")
-        own = progress_of(key, context.progress)
+    for member in members:
+        context.progress.say(f"building {member.key} again")
         try:
-            answer = verify(replace(request, function=name, project=False), replace(context, progress=own))
+            answer = verify(member.request, member.context)
         except LambdasmithError as error:
-            error.message = f"{key}: {error.message}"
+            error.message = f"{member.key}: {error.message}"
             raise
-        for warning in own.warnings:
-            context.progress.warn(f"{key}: {warning}")
-        rows += [{**row, "name": f"{key}/{row['name']}"} for row in answer["verify"]["components"]]
+        for warning in member.context.progress.warnings:
+            context.progress.warn(f"{member.key}: {warning}")
+        rows += [{**row, "name": f"{member.key}/{row['name']}"} for row in answer["verify"]["components"]]
         commits.add(answer["commit"])
     same = all(row["same"] for row in rows)
     answer = {
         "statusCode": 200,
         "commit": commits.pop() if len(commits) == 1 else None,  # each function may be of another
-        "verify": {"build": None, "same": same, "components": rows},
+        "verify": {"build": request.build, "same": same, "components": rows},
     }
     return answer | reply.account(context.progress)
+
+
+def _deployed(request: Request, context: Context) -> Sequence[Member] | None:
+    """Return the project's functions as they were deployed last, or by the build that is named; None if it has one.
+
+    Raises:
+        UnknownBuild: the named build did not deploy all of them.
+    """
+    if request.build is not None:
+        target = _target(request, context)
+        return _members(target[0], request, context) if target else None
+    known = remembered.read(context.store, request.function or "", request.stage)
+    return [member_of(key, name, request, context) for key, name in known.names.items()] if known else None
 
 
 def _preview(member: Member) -> None:
@@ -143,7 +155,7 @@ def _target(request: Request, context: Context) -> tuple[Record, str | None] | N
     """
     project, builds = request.function or "", Builds(context.store)
     if request.build is not None:
-        record = builds.find(project, request.build)
+        record = builds.find(project, request.build, history=project_history(project, request.stage))
         if "functions" not in record.reply:
             return None
         if record.stage != request.stage:

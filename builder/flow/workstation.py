@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
 import shutil
@@ -20,6 +21,7 @@ from builder.making.product import Product
 from builder.making.project import Project, SeveralFunctions, read_project
 from builder.natives.machine import directories_of
 from builder.progress import Progress
+from builder.python.inputs import UnclearError, paths_named, split_entry
 from builder.runtimes import Architecture
 from builder.secrets.indexes import Indexes
 from builder.secrets.surroundings import Surroundings
@@ -28,6 +30,8 @@ from builder.sources.excludes import left_out_warning
 from builder.sources.snapshot import Snapshot
 from builder.spec.build_file import FunctionSpec, LayerSpec, find_build_file
 from builder.spec.members import BuildFile, read_functions
+from builder.spec.tree import with_own_dependencies
+from builder.spec.values import BuildSpec
 from builder.store import whole
 from builder.store.directory import DirectoryStore
 from builder.store.keeping import Store
@@ -207,7 +211,7 @@ def _fetched(order: Order, into: Path, progress: Progress) -> _Copied:
 
 
 def _elsewhere(order: Order) -> Iterator[str]:
-    """Yield the paths outside of the project that its build file gives another place, relative to the project."""
+    """Yield the paths outside of the project that its build file names, relative to the project."""
     root = order.directory
     try:
         name = find_build_file([path.name for path in root.iterdir() if path.is_file()], order.build_file)
@@ -221,6 +225,22 @@ def _elsewhere(order: Order) -> Iterator[str]:
                 path = posixpath.normpath(posixpath.join(holder.source_dir, placed.source))
                 if path.startswith("../"):
                     yield path
+        yield from (path for path in _required(with_own_dependencies(spec, root), root) if path.startswith("../"))
+
+
+def _required(spec: BuildSpec, root: Path) -> Iterator[str]:
+    """Yield the files of `layers.dependencies` and what they name, relative to the project."""
+
+    def text(path: str) -> str | None:
+        place = root / path
+        return place.read_text(encoding="utf-8", errors="replace") if place.is_file() else None
+
+    for entry in spec.dependencies:
+        path = split_entry(entry)[0]
+        # A lock belongs to the pyproject.toml beside it.
+        yield from (path, posixpath.join(posixpath.dirname(path), "pyproject.toml"))
+        with contextlib.suppress(UnclearError):
+            yield from paths_named(path, text)
 
 
 def _read(order: Order, source: _Copied) -> Project:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from builder.errors import LambdasmithError
-from builder.python.inputs import split_entry
-from builder.python.requirements import Include, Option, Requirement, parse
+from builder.python.inputs import UnclearError, paths_named, split_entry
 from builder.sources.local import fixed_part
 from builder.sources.reads import Reads
 from builder.sources.snapshot import Snapshot
@@ -26,8 +25,6 @@ from builder.spec.tree import own_requirements
 from builder.spec.values import BuildSpec, FunctionSpec, LayerSpec, Parameters
 
 _ALL = ""
-# More files than a requirements file includes in earnest.
-_MOST_INCLUDES = 100
 
 
 class _Unclear(Exception):
@@ -52,6 +49,14 @@ class Source:
         if full not in self.texts:
             self.texts[full] = self.read(full).decode("utf-8", "replace")
         return self.texts[full]
+
+    def has(self, path: str) -> bool:
+        """Tell whether the project, or the repository around it, has a file or directory at the path."""
+        return bool(self.snapshot.id_of(posixpath.normpath(posixpath.join(self.project, path))))
+
+    def text_or_none(self, path: str) -> str | None:
+        """Return the content of a file, None if there is none."""
+        return self.text(path) if self.has(path) else None
 
 
 def on_disk(snapshot: Snapshot, project: str) -> Source:
@@ -159,46 +164,16 @@ def _paths(spec: BuildSpec, source: Source) -> Iterator[str]:
             yield posixpath.join(holder.source_dir, placed.source)
     own = [*own_requirements(spec)]
     yield from own
-    there = next((path for path in own if _exists(path, source)), None)
+    there = next((path for path in own if source.has(path)), None)
     named = spec.dependencies if spec.adds_own or not there else ()
     for entry in (*named, *((there,) if there else ())):
-        yield from _requirements(split_entry(entry)[0], source, set())
+        try:
+            yield from paths_named(split_entry(entry)[0], source.text_or_none)
+        except (UnclearError, OSError, KeyError):
+            raise _Unclear from None
 
 
 def _runs(holder: FunctionSpec | LayerSpec) -> bool:
     recipe = holder.build
     commands = isinstance(holder, LayerSpec) and holder.preinstall
     return bool(commands) or (recipe is not None and not isinstance(recipe, AsItIs))
-
-
-def _exists(path: str, source: Source) -> bool:
-    return bool(source.snapshot.id_of(posixpath.normpath(posixpath.join(source.project, path))))
-
-
-def _requirements(path: str, source: Source, seen: set[str]) -> Iterator[str]:
-    """Yield a requirements file, and everything that it names in the repository."""
-    yield path
-    if path in seen or not _exists(path, source):
-        return
-    seen.add(path)
-    # The files of other tools may mean projects around them, and their own locks.
-    if not path.endswith(".txt") or len(seen) > _MOST_INCLUDES:
-        raise _Unclear
-    folder = posixpath.dirname(path)
-    try:
-        lines = [*parse(source.text(path), path)]
-    except (LambdasmithError, OSError, KeyError):
-        raise _Unclear from None
-    for line in lines:
-        match line:
-            case Include():
-                yield from _requirements(posixpath.normpath(posixpath.join(folder, line.path)), source, seen)
-            case Requirement(kind="path"):
-                yield from _either(line.place, folder)
-            case Option(name="--find-links") if "://" not in line.value:
-                yield from _either(line.value, folder)
-
-
-def _either(path: str, folder: str) -> Iterable[str]:
-    """Return the two places that a local path may mean: beside the file that names it, or in the project."""
-    return posixpath.normpath(posixpath.join(folder, path)), posixpath.normpath(path)

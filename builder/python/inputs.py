@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from builder.errors import InvalidBuildFile, PathNotFound, UnsafeSource
+from builder.errors import InvalidBuildFile, LambdasmithError, PathNotFound, UnsafeSource
 from builder.hashing import sha256_of
 from builder.paths import name_problem, shown
 from builder.python.requirements import Include, Line, Option, Requirement, normalised_name, parse
@@ -28,6 +29,8 @@ LockKind = Literal["uv", "pylock"]
 _ENTRY = re.compile(r"(?P<path>[^\[#]+)(?P<extras>\[[^\]]*\])?(?:#group=(?P<group>[A-Za-z0-9._-]+))?")
 # Directories that tools make, never part of a build.
 _IGNORED_FOLDERS = {".git", "__pycache__", ".venv", "node_modules", ".tox", ".nox", ".mypy_cache", ".pytest_cache"}
+# More files than a requirements file includes in earnest.
+_MOST_INCLUDES = 100
 _UV_DIRECTORY = re.compile(r'^source = \{ (?:directory|editable) = "(?P<path>[^"]+)"', re.MULTILINE)
 
 
@@ -101,6 +104,47 @@ def read_inputs(entries: Sequence[str], root: Path, boundary: Path | None = None
         InvalidBuildFile: an unsupported kind of file, an unusable line, or a path outside of `boundary`.
     """
     return _Reader(entries, root, boundary or root).read()
+
+
+class UnclearError(Exception):
+    """It cannot be told from a requirements file alone which files count."""
+
+
+def paths_named(path: str, text: Callable[[str], str | None]) -> Iterator[str]:
+    """Yield the path of a file of `layers.dependencies`, and those of all files and directories that it names.
+
+    A local path may mean two places, beside the file that names it or in the project: both are yielded.
+
+    Args:
+        path: relative to the project. text: returns the content of a file, None if there is none.
+
+    Raises:
+        UnclearError: other tools' files may mean projects around them, and their own locks.
+    """
+    yield from _named(path, text, set())
+
+
+def _named(path: str, text: Callable[[str], str | None], seen: set[str]) -> Iterator[str]:
+    yield path
+    content = None if path in seen else text(path)
+    if content is None:
+        return
+    seen.add(path)
+    if not path.endswith(".txt") or len(seen) > _MOST_INCLUDES:
+        raise UnclearError
+    folder = posixpath.dirname(path)
+    try:
+        lines = [*parse(content, path)]
+    except LambdasmithError:
+        raise UnclearError from None
+    for line in lines:
+        match line:
+            case Include():
+                yield from _named(posixpath.normpath(posixpath.join(folder, line.path)), text, seen)
+            case Requirement(kind="path"):
+                yield from (posixpath.normpath(posixpath.join(near, line.place)) for near in (folder, ""))
+            case Option(name="--find-links") if "://" not in line.value:
+                yield from (posixpath.normpath(posixpath.join(near, line.value)) for near in (folder, ""))
 
 
 class _Reader:

@@ -227,14 +227,14 @@ class Builds:
         """Return the same of a project with several functions."""
         return self._store.look_at_all(self._store.first_names(project_history(project, stage), count), Record.parse)
 
-    def find(self, function: str, build_id: str) -> Record:
-        """Return the record of one build of the function.
+    def find(self, function: str, build_id: str, *, history: str = "") -> Record:
+        """Return the record of one build of the function, or of a project of that name whose folder is `history`.
 
         Raises:
             UnknownBuild: it left none, or was another function's.
             StoreDamaged: it cannot be read any more.
         """
-        record = self._store.read(self._record_name(function, build_id), Record.parse, hint=RECORD_HINT)
+        record = self._store.read(self._record_name(function, build_id, history), Record.parse, hint=RECORD_HINT)
         if record is None:
             raise _unknown(function, build_id)
         return record
@@ -244,10 +244,11 @@ class Builds:
         found = self._store.find_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS), _vouched_for)
         return tuple(ref for at, of, ref in found if (at, of) == (url, commit))
 
-    def _record_name(self, function: str, build_id: str) -> str:
+    def _record_name(self, function: str, build_id: str, history: str) -> str:
         state = self._store.look(state_name(build_id), State.parse)
         if isinstance(state, Damaged):  # the record's name also has the id
-            names = self._store.first_names(history_of(function), _MOST_LISTED)
+            folders = [history_of(function), *([history] if history else [])]
+            names = [name for folder in folders for name in self._store.first_names(folder, _MOST_LISTED)]
             found = next((name for name in names if name.endswith(f"-{build_id}.json")), None)
         else:
             found = state.record if state and state.function == function else None

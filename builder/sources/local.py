@@ -104,16 +104,16 @@ def is_npmrc(path: str) -> bool:
     return path.rpartition("/")[2].lower() == _NPMRC
 
 
-def directory_in(root: Path, source_dir: str) -> Path:
-    """Return `root`/`source_dir`, which need not exist.
+def directory_in(root: Path, path: str, boundary: Path | None = None) -> Path:
+    """Return `root`/`path`, which need not exist.
 
     Raises:
-        UnsafeSource: it is not below `root`.
+        UnsafeSource: it is not below `boundary`, or `root` where that is not given.
     """
-    base = root / source_dir
-    if not _inside(base, root):
-        raise UnsafeSource(f"{source_dir!r} leaves the project")
-    return base
+    place = Path(os.path.normpath(root / path)) if boundary else root / path
+    if not _inside(place, boundary or root):
+        raise UnsafeSource(f"{path!r} leaves the {'repository' if boundary else 'project'}")
+    return place
 
 
 def missing_entry(base: Path, entry: str) -> str:

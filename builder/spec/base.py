@@ -84,12 +84,17 @@ def _anywhere(path: str) -> str:
     return path
 
 
+_Anywhere = Annotated[Text, AfterValidator(_anywhere), stated(pattern=rf"^(?:\.\./)*{PATH_PATTERN}$")]
+# Paths that may lead out of the project, and never out of its repository.
+PathsAnywhere = Annotated[
+    tuple[_Anywhere, ...], BeforeValidator(as_tuple, json_schema_input_type=_Anywhere | tuple[_Anywhere, ...])
+]
+
+
 class Placed(Spec):
     """A file or directory that gets another place in the zip."""
 
-    source: Annotated[str, AfterValidator(_anywhere), stated(pattern=rf"^(?:\.\./)*{PATH_PATTERN}$")] = Field(
-        alias="from"
-    )
+    source: _Anywhere = Field(alias="from")
     """Where it is, relative to `source_dir`: with `../` also elsewhere in the repository."""
     to: Annotated[RelativePath, StringConstraints(min_length=1)]
     """Its place in the zip; of a directory, where what is in it goes."""

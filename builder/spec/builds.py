@@ -11,6 +11,7 @@ from builder.nearest import nearest
 from builder.paths import PATH_PATTERN
 from builder.spec.base import (
     Paths,
+    PathsAnywhere,
     RelativePath,
     SecretSpec,
     Spec,
@@ -111,7 +112,7 @@ class NpmLayer(Spec):
     """`layers.dependencies` of a Node function: `files` are package-lock.json or what it belongs to."""
 
     kind: ClassVar[str] = "npm"
-    files: Paths
+    files: PathsAnywhere
 
 
 Recipe = GoBuild | NodeBuild | CommandBuild | NpmLayer

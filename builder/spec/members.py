@@ -24,7 +24,7 @@ from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.nearest import nearest
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.plan import DEPENDENCIES, FUNCTION
-from builder.spec.base import Paths, Spec, Text, as_tuple
+from builder.spec.base import PathsAnywhere, Spec, Text, as_tuple
 from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
 from builder.spec.document import Document, Location, mapping_of, read_document
 from builder.spec.overlay import Overlay, Part, Room, TooMany
@@ -47,7 +47,7 @@ class MemberSpec(Spec):
     layers: Annotated[tuple[Text, ...], BeforeValidator(as_tuple)] | None = None
     """Which layers it gets, in order: names from the project's `layers`, or ARNs of versions; without it all of the
     project's."""
-    dependencies: Paths | None = None
+    dependencies: PathsAnywhere | None = None
     """Files that name what to install for this function alone, instead of the project's. Without it, a
     `requirements.txt` beside the handler."""
     name: Annotated[str, StringConstraints(min_length=1)] | None = None

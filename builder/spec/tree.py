@@ -113,7 +113,7 @@ def check_against_tree(spec: BuildSpec, root: Path, repository: Path | None = No
     """
     lacking: list[LfsMissing] = []
     boundary = repository or root
-    problems = [*_function_problems(spec, root, lacking, boundary), *_dependency_problems(spec, root)]
+    problems = [*_function_problems(spec, root, lacking, boundary), *_dependency_problems(spec, root, boundary)]
     for layer in spec.layers:
         label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
         made_later = made_later or (bool(layer.build) and not layer.entries)
@@ -206,7 +206,7 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
     return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{question}"
 
 
-def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+def _dependency_problems(spec: BuildSpec, root: Path, boundary: Path) -> Iterator[str]:
     named = [spec.function.runtimes] if spec.function else [layer.runtimes for layer in spec.layers]
     runtime = named[0][0] if named else ""
     is_nodes = runtime.startswith("nodejs")
@@ -214,8 +214,7 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
         try:
             name, _, _ = split_entry(entry)
-            path = root / name
-            directory_in(root, name)
+            path = directory_in(root, name, boundary)
         except LambdasmithError as error:
             yield f"{spec.at(label)}: {error.message}"
             continue
@@ -223,6 +222,9 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         if (path.name in (*NAMES, MANIFEST)) != is_nodes:
             wanted = "package-lock.json" if is_nodes else "requirements.txt or another Python file"
             yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"
+            continue
+        if is_nodes and name.startswith("../"):
+            yield f"{spec.at(label)}: {name!r} leaves the project, which npm's files do not"
             continue
         if path.is_file():
             continue

@@ -37,6 +37,7 @@ from builder.spec.base import (
     VARIABLE,
     Entries,
     Paths,
+    PathsAnywhere,
     Placed,
     RelativePath,
     SecretSpec,
@@ -294,7 +295,7 @@ class BuildSpec(Spec):
 
     file: str
     function: FunctionSpec | None
-    dependencies: Paths = ()
+    dependencies: PathsAnywhere = ()
     layers: tuple[LayerSpec, ...] = ()
     layer_order: tuple[str | LayerArn, ...] = ()
     keep: int | None = None
@@ -375,9 +376,10 @@ class KeepingSpec(Spec):
 class Dependencies(Spec):
     """The one key of `layers` that is not a layer: files that name what to install."""
 
-    dependencies: Paths
+    dependencies: PathsAnywhere
     """Files that name what to install, as a layer of its own: `requirements.txt`, `pyproject.toml`, `uv.lock`,
-    `pylock.toml`, `poetry.lock`, `Pipfile.lock`, with `[EXTRA]` or `#group=NAME` behind where there are such."""
+    `pylock.toml`, `poetry.lock`, `Pipfile.lock`, with `[EXTRA]` or `#group=NAME` behind where there are such; with
+    `../` also elsewhere in the repository."""
 
 
 def invalid(file: str, problems: list[str]) -> InvalidBuildFile:

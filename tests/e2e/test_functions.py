@@ -421,11 +421,16 @@ def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
     planned = {row["key"]: row["changed"] for row in deploy(builder, "octet", action="plan")["functions"]}
     # With its size, if another test has built the same.
     assert planned["api"][-1].startswith("create function octet-api")
-    deploy(builder, "octet")
+    first = deploy(builder, "octet")
     verified = builder.send({"action": "verify", "project": "octet"})
     assert verified["verify"]["same"], verified
     names = [row["name"] for row in verified["verify"]["components"]]
     assert {name.partition("/")[0] for name in names} == {"api", "worker", "cron"}
+    builder.forge.push("octet", {"functions/api/app.py": API + "# later\n"})
+    deploy(builder, "octet")
+    earlier = builder.send({"action": "verify", "project": "octet", "build": first["build_id"]})
+    differing = [row["name"] for row in earlier["verify"]["components"] if not row["same"]]
+    assert (differing, earlier["verify"]["build"]) == (["api/function"], first["build_id"])
 
 
 def test_functions_are_told_in_the_order_of_the_build_file(builder: Builder) -> None:

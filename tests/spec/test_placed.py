@@ -16,6 +16,7 @@ from builder.making.project import Project, read_project
 from builder.making.reads import on_disk, reads_of, still_holds
 from builder.sources.snapshot import Snapshot
 from builder.sources.treeid import ids_of
+from builder.spec.members import read_functions
 
 FILES = {
     "services/api/app.py": "def h(e, c): ...\n",
@@ -139,3 +140,85 @@ def test_a_workstation_builds_it_as_well(tmp_path: Path) -> None:
     (top / ".git").rename(tmp_path / "git")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "'../../shared/words' leaves the repository" in done.stderr
+
+
+ELSEWHERE = (
+    "defaults: {runtimes: [python3.11], handler: app.h, source_dir: src}\n"
+    "functions: {one: {dependencies: [%s]}, two: {}}\nlayers: {dependencies: [requirements.txt]}\n"
+)
+
+
+def with_requirements(top: Path, entry: str) -> Path:
+    files = {
+        "services/api/src/app.py": "def h(e, c): ...\n",
+        "services/api/requirements.txt": "-r ../../shared/more.txt\n",
+        "services/api/build.yaml": ELSEWHERE % entry,
+        "shared/requirements.txt": "-r more.txt\n./lib\n",
+        "shared/more.txt": "# none\n",
+        "shared/lib/pyproject.toml": "[project]\nname = 'lib'\nversion = '1'\n",
+        "shared/lib/lib.py": "X = 1\n",
+    }
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    return top / "services" / "api"
+
+
+def test_requirements_may_be_elsewhere_in_the_repository(tmp_path: Path) -> None:
+    top, out = tmp_path / "repository", tmp_path / "out"
+    project = with_requirements(top, "../../shared/requirements.txt")
+    ids = ids_of(top)
+    empty = Snapshot(root=top, url="", ref="", commit="", tree=ids.whole, subtree="", commit_time=0)
+    spec = read_functions((project / "build.yaml").read_text(), file="build.yaml").functions["one"]
+    paths = reads_of(spec, "one", on_disk(replace(empty, ids=ids.below), "services/api")).paths
+    assert {"shared/requirements.txt", "shared/more.txt", "shared/lib"} <= {*paths}
+    subprocess.run(["git", "init", "-q", str(top)], check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "builder",
+        "build",
+        str(project),
+        "one",
+        "-o",
+        str(out),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(out / "one" / "layers" / "dependencies.zip") as made:
+        assert "python/lib.py" in made.namelist()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (
+            "../../../requirements.txt",
+            "one.dependencies.0: '../../../requirements.txt' leaves the repository",
+        ),
+        ("../../shared/requirement.txt", "'../../shared/requirement.txt' does not exist; did you mean"),
+        ("../..", "functions.one.dependencies.0: '../..' names no file or directory"),
+        ("src/../../x.txt", "functions.one.dependencies.0: 'src/../../x.txt' leaves the project with .."),
+    ],
+)
+def test_requirements_never_come_from_outside_of_the_repository(tmp_path: Path, entry: str, said: str) -> None:
+    top = tmp_path / "repository"
+    (tmp_path / "requirements.txt").write_text("outside\n")
+    project = with_requirements(top, entry)
+    with pytest.raises(InvalidBuildFile) as caught:
+        read_project(project, None, commit_time=0, repository=top, key="one")
+    assert said in caught.value.message, caught.value.message
+
+
+def test_npms_files_stay_in_the_project(tmp_path: Path) -> None:
+    project = with_requirements(tmp_path, "x")
+    (tmp_path / "shared" / "package.json").write_text("{}")
+    (project / "src" / "app.js").write_text("exports.h = () => 1\n")
+    (project / "build.yaml").write_text(
+        "function: {runtimes: [nodejs22.x], handler: app.h, source_dir: src}\n"
+        "layers: {dependencies: [../../shared/package.json]}\n"
+    )
+    with pytest.raises(InvalidBuildFile, match="leaves the project, which npm's files do not"):
+        read(project, tmp_path)
