@@ -22,7 +22,7 @@ from builder.errors import (
 )
 from builder.event.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.flow.credentials import git_credentials
-from builder.sources import git, partly
+from builder.sources import git
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -116,7 +116,7 @@ def fetch(order: Order, context: Context, scratch: Path, choose: Choose | None =
     if not isinstance(resolved, git.Resolved):
         return _unpacked(resolved, order, context, scratch)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
-    # So that the next new environment fetches only what it needs.
+    # Noted where leaving files out saved something, so that the next new environment fetches only what it needs.
     large = f"repositories/{hashlib.sha256(resolved.url.encode()).hexdigest()}.json"
     known: list[bool] = []
 
@@ -137,7 +137,7 @@ def fetch(order: Order, context: Context, scratch: Path, choose: Choose | None =
         choose=choose,
         is_large=is_large,
     )
-    if known[:1] == [False] and partly.is_large(snapshot):
+    if known[:1] == [False] and not snapshot.whole:
         context.store.write_json(large, {"url": resolved.url})
     for warning in snapshot.warnings:
         context.progress.warn(warning)

@@ -78,7 +78,7 @@ def choose_paths(files: Files, snapshot: Snapshot, choose: Choose | None) -> Col
         UnsafeSource: a file that decides it is damaged or huge.
     """
     snapshot = with_paths(snapshot, files.listed)
-    if choose is None or snapshot.gitlinks or not is_large(snapshot):
+    if choose is None or snapshot.gitlinks or len(snapshot.ids) <= _FEW:
         return None
 
     def content(path: str) -> bytes:
@@ -89,11 +89,6 @@ def choose_paths(files: Files, snapshot: Snapshot, choose: Choose | None) -> Col
 
     chosen = choose(snapshot, content)
     return None if chosen is None else {*chosen, LFS_CONFIG}
-
-
-def is_large(snapshot: Snapshot) -> bool:
-    """Tell whether choosing files saves more than it costs."""
-    return len(snapshot.ids) > _FEW
 
 
 def with_paths(snapshot: Snapshot, listed: Listed) -> Snapshot:

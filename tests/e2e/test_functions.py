@@ -13,7 +13,7 @@ from builder.records.lease import held
 from builder.workspace.directory import Deadline
 from localaws.testing import zip_of
 from tests.e2e.conftest import Builder
-from tests.store.storing import store_in
+from tests.store.storing import read_json, store_in
 
 ROLE = "arn:aws:iam::123456789012:role/lambda-role"
 API = """
@@ -414,6 +414,18 @@ def test_of_a_large_repository_only_what_is_needed_is_written(builder: Builder) 
     builder.forge.push("legion", {"build.yaml": str(files["build.yaml"]), "shared/shared.py": "WORD = 'two'\n"})
     assert states(deploy(builder, "legion")) == dict.fromkeys(("api", "worker", "cron"), "deployed")
     assert builder.invoke("legion-cron")["shared"] == "two"
+
+    # A new environment knows from the store that only some files are worth fetching.
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
+    store = store_in(builder.aws, bucket, prefix="lambdasmith/")
+    urls = [str((read_json(store, name) or {})["url"]) for name in store.first_names("repositories", 9)]
+    assert any("legion" in url for url in urls), urls
+    client = builder.client("lambda")
+    client.update_function_configuration(FunctionName=builder.name, Description="another environment")
+    client.get_waiter("function_updated_v2").wait(FunctionName=builder.name)
+    builder.forge.push("legion", {"shared/shared.py": "WORD = 'three'\n"})
+    assert states(deploy(builder, "legion")) == dict.fromkeys(("api", "worker", "cron"), "deployed")
+    assert builder.invoke("legion-api")["shared"] == "three"
 
 
 def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
