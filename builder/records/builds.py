@@ -94,8 +94,8 @@ class Builds:
     ) -> None:
         """Keep what came of a build: its reply under its id, a record of it in the history that the claim names.
 
-        A build that succeeded and changed nothing, or only packages, leaves no record, unless it comes with a
-        `deployment`, because none is known. Nothing is written without the claim, nor where someone else took the id.
+        A build that succeeded and changed nothing leaves no record, unless it comes with a `deployment`, because none
+        is known. Nothing is written without the claim, nor where someone else took the id.
 
         Args:
             deployment: what it takes to deploy the same again.
@@ -103,7 +103,7 @@ class Builds:
         """
         record = self._record(claim, request, reply, seconds, deployment, restored)
         failed = record.state == "failed"
-        recorded = request.action != Action.PACKAGE and (failed or bool(record.changed) or deployment is not None)
+        recorded = not _may_be_part(request) and (failed or bool(record.changed) or deployment is not None)
         name = None
         # Records are written under the claim: of two builders with one id, only one may leave a record.
         if recorded:
@@ -255,6 +255,11 @@ class Builds:
         if found is None:
             raise _unknown(function, build_id)
         return found
+
+
+def _may_be_part(request: Request) -> bool:
+    """Tell whether it may be a part of a build that many invocations make: a package of the project, and no attempt."""
+    return request.project and request.action == Action.PACKAGE
 
 
 def _vouched_folder(url: str, commit: str) -> str:
