@@ -76,6 +76,8 @@ FOLDERS: Mapping[str, Folder] = {
     "leases": Folder(forget=1),
     "builds": Folder(forget=1),
     "records": Folder(forget=30),
+    "projects": Folder(forget=30),
+    "repositories": Folder(forget=1),
     "recent": Folder(expire=90, forget=1),
     "stacks": Folder(forget=1),
     "uploads": Folder(expire=7, forget=1),
