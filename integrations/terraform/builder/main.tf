@@ -325,30 +325,32 @@ locals {
       forget = var.expire_days > 0 ? var.expire_days + 1 : null
       rest   = var.expire_days == 0 || var.expire_days >= 30 ? 30 : null
     }
-    components = { expire = null, forget = 30, rest = null }
-    layers     = { expire = null, forget = 30, rest = null }
-    locks      = { expire = null, forget = 30, rest = null }
-    pinned     = { expire = null, forget = 30, rest = null }
-    built      = { expire = 180, forget = 1, rest = null }
-    parts      = { expire = null, forget = 1, rest = 30 }
-    natives    = { expire = null, forget = 1, rest = null }
-    checks     = { expire = 180, forget = 1, rest = null }
-    deployed   = { expire = null, forget = 1, rest = null }
-    borrowed   = { expire = null, forget = 1, rest = null }
-    leases     = { expire = null, forget = 1, rest = null }
-    builds     = { expire = null, forget = 1, rest = null }
-    records    = { expire = null, forget = 30, rest = null }
-    recent     = { expire = 90, forget = 1, rest = null }
-    uploads    = { expire = 7, forget = 1, rest = null }
-    sources    = { expire = null, forget = 1, rest = null }
-    toolchains = { expire = 180, forget = 1, rest = null }
-    caches     = { expire = 30, forget = 1, rest = null }
-    stacks     = { expire = null, forget = 1, rest = null }
-    baselines  = { expire = null, forget = 1, rest = null }
-    vouched    = { expire = null, forget = 30, rest = null }
-    domains    = { expire = 180, forget = 1, rest = null }
-    fanout     = { expire = 7, forget = 1, rest = null }
-    orders     = { expire = 1, forget = 1, rest = null }
+    components   = { expire = null, forget = 30, rest = null }
+    layers       = { expire = null, forget = 30, rest = null }
+    locks        = { expire = null, forget = 30, rest = null }
+    pinned       = { expire = null, forget = 30, rest = null }
+    built        = { expire = 180, forget = 1, rest = null }
+    parts        = { expire = null, forget = 1, rest = 30 }
+    natives      = { expire = null, forget = 1, rest = null }
+    checks       = { expire = 180, forget = 1, rest = null }
+    deployed     = { expire = null, forget = 1, rest = null }
+    borrowed     = { expire = null, forget = 1, rest = null }
+    leases       = { expire = null, forget = 1, rest = null }
+    builds       = { expire = null, forget = 1, rest = null }
+    records      = { expire = null, forget = 30, rest = null }
+    projects     = { expire = null, forget = 30, rest = null }
+    repositories = { expire = null, forget = 1, rest = null }
+    recent       = { expire = 90, forget = 1, rest = null }
+    uploads      = { expire = 7, forget = 1, rest = null }
+    sources      = { expire = null, forget = 1, rest = null }
+    toolchains   = { expire = 180, forget = 1, rest = null }
+    caches       = { expire = 30, forget = 1, rest = null }
+    stacks       = { expire = null, forget = 1, rest = null }
+    baselines    = { expire = null, forget = 1, rest = null }
+    vouched      = { expire = null, forget = 30, rest = null }
+    domains      = { expire = 180, forget = 1, rest = null }
+    fanout       = { expire = 7, forget = 1, rest = null }
+    orders       = { expire = 1, forget = 1, rest = null }
   }
 }
 
