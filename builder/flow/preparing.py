@@ -82,7 +82,7 @@ class Prepared:
             outline=made.project.outline,
             commit=snapshot.commit,
             ref=snapshot.ref,
-            tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
+            tree=snapshot.tree if made.project.reads_outside or snapshot.lacks_files else snapshot.subtree,
             plans=made.plans,
             artifacts=made.artifacts,
             checked=checked,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from builder.errors import ArtifactConflict, InvalidBuildFile, InvalidEvent
+from builder.errors import ArtifactConflict, InvalidBuildFile, InvalidEvent, LambdasmithError
 from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
@@ -304,7 +304,17 @@ def _reads_outside(project: Project) -> bool:
             outside = outside or kind.reads_outside(recipe, place)
     if problems:
         raise invalid(project.spec.file, problems)
-    return outside
+    return outside or any(_places_from_outside(project, component) for component in project.names)
+
+
+def _places_from_outside(project: Project, component: str) -> bool:
+    """Tell whether files that a component gets at another place are, or may be, outside of the project."""
+    holder, root = project.holder(component), project.root.resolve()
+    try:
+        # By their real places: a link within the project may lead out of it.
+        return holder is not None and not all(path.is_relative_to(root) for _, path in with_placed((), project, holder))
+    except LambdasmithError:
+        return True  # commands have yet to make them
 
 
 def _spec(

@@ -72,7 +72,9 @@ def reads_of(spec: BuildSpec, name: str, source: Source) -> Reads:
 
 def still_holds(reads: Reads, spec: BuildSpec, name: str, snapshot: Snapshot) -> bool:
     """Tell whether a function would be made of the same again."""
-    return _fingerprint(spec, name, reads.paths, snapshot) == reads.fingerprint
+    # What is not there has no id, and still has none when a new link or submodule leads to it.
+    here = all(snapshot.is_reached_here(path) for path in reads.paths)
+    return here and _fingerprint(spec, name, reads.paths, snapshot) == reads.fingerprint
 
 
 def unchanged(file: BuildFile, known: Mapping[str, Reads], snapshot: Snapshot) -> list[str]:
@@ -139,8 +141,8 @@ def _full_paths(spec: BuildSpec, source: Source) -> list[str]:
 
 def _in_repository(path: str, source: Source) -> str:
     full, snapshot = posixpath.normpath(posixpath.join(source.project, path)), source.snapshot
-    # A link's content is elsewhere, and what is in a submodule has no id here.
-    if full == "." or full.startswith("..") or snapshot.leads_elsewhere(full) or snapshot.is_in_submodule(full):
+    # A link's content is elsewhere, what is in a submodule has no id here, and .gitmodules decides whether it is there.
+    if full == "." or full.startswith("..") or snapshot.leads_elsewhere(full) or snapshot.has_submodule(full):
         raise _Unclear
     return full
 

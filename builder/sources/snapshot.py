@@ -53,6 +53,11 @@ class Snapshot:
     executables: frozenset[str] = frozenset()
     whole: bool = True
 
+    @property
+    def lacks_files(self) -> bool:
+        """Whether submodules or LFS files are missing: then settings at the repository's root decide what is there."""
+        return bool(self.submodules or self.lfs_pointers)
+
     def id_of(self, path: str) -> str:
         """Return git's id of a file or directory (posix, "" for the whole tree); "" if there is none.
 
@@ -78,9 +83,15 @@ class Snapshot:
             not path or link.startswith(f"{path}/") for link in self.links
         )
 
-    def is_in_submodule(self, path: str) -> bool:
-        """Tell whether a submodule is at the path or on the way to it, so that its files have no ids here."""
-        return not self.gitlinks.isdisjoint(_ways(path))
+    def has_submodule(self, path: str) -> bool:
+        """Tell whether a submodule is at the path, on the way to it, or below it, so that files have no ids here."""
+        return not self.gitlinks.isdisjoint(_ways(path)) or any(
+            not path or gitlink.startswith(f"{path}/") for gitlink in self.gitlinks
+        )
+
+    def is_reached_here(self, path: str) -> bool:
+        """Tell whether neither a link nor a submodule is on the way to the path, so that its id says what is there."""
+        return all(known.isdisjoint(_ways(path)) for known in (self.links, self.gitlinks))
 
 
 def _ways(path: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ class Steps:
     refuses: bool = False
     components: tuple[str, ...] = ()
     exists: bool = True
+    lacks: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
     fetch_message: str = "fetching"
     done: list[str] = field(default_factory=list)
@@ -37,7 +38,16 @@ class Steps:
         root.mkdir()
         (root / "build.yaml").write_text("function: {runtimes: [python3.13], handler: app.handler, files: [app.py]}\n")
         (root / "app.py").write_text("def handler(event, context): ...\n")
-        return Snapshot(root=root, url="u", ref="main", commit="c" * 40, tree="whole", subtree="part", commit_time=0)
+        return Snapshot(
+            root=root,
+            url="u",
+            ref="main",
+            commit="c" * 40,
+            tree="whole",
+            subtree="part",
+            commit_time=0,
+            submodules=self.lacks,
+        )
 
     def read_message(self, snapshot: Snapshot) -> str:
         return f"reading {snapshot.ref}"
@@ -66,6 +76,12 @@ def test_a_project_is_prepared_step_by_step(tmp_path: Path) -> None:
     assert (product.commit, product.ref, product.tree) == ("c" * 40, "main", "part")
     assert [plan.action for plan in product.plans] == ["build"]
     assert set(product.artifacts) == {"function"}
+
+
+def test_where_files_are_missing_the_whole_repository_decides(tmp_path: Path) -> None:
+    """The project's directory has the same id when .gitmodules, above it, says where the submodule is."""
+    product = prepared(Steps(folder=tmp_path, lacks=("part/vendor",)), Progress()).product(NOT_CHECKED)
+    assert product.tree == "whole"
 
 
 @pytest.mark.parametrize("tree", ["whole", "part"])

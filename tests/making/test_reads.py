@@ -156,6 +156,31 @@ def test_files_of_a_submodule_count_as_everything(tmp_path: Path) -> None:
     assert reads_of(spec, "api", on_disk(with_submodule, "")).paths == ("",)
 
 
+def test_files_of_a_submodule_below_count_as_everything(tmp_path: Path) -> None:
+    """Its id says which commit is meant, .gitmodules whether that is there, and a link in it may lead out of it."""
+    for name, content in FILES.items():
+        write(name, content)(tmp_path)
+    with_submodule = replace(snapshot(tmp_path), gitlinks=frozenset({"functions/api/vendor", "shared/other"}))
+    specs = functions().functions
+    assert reads_of(specs["api"], "api", on_disk(with_submodule, "")).paths == ("",)
+    assert "" not in reads_of(specs["worker"], "worker", on_disk(with_submodule, "")).paths
+
+
+@pytest.mark.parametrize("kind", ["link", "submodule"])
+def test_a_new_way_to_what_was_not_there_is_a_change(tmp_path: Path, kind: str) -> None:
+    """A local path may mean two places: the one that was not there has no id, also when a link leads to it."""
+    for name, content in {**FILES, "requirements/local.txt": "./at/lib\n", "at/lib/setup.py": ""}.items():
+        write(name, content)(tmp_path)
+    spec, known = functions().functions["local"], made_of("local", tmp_path)
+    assert {"requirements/at/lib", "at/lib"} <= {*known.paths}
+    assert still_holds(known, spec, "local", snapshot(tmp_path))
+    (tmp_path / "requirements/at").symlink_to("../other")
+    now = snapshot(tmp_path)
+    if kind == "submodule":
+        now = replace(now, links=frozenset(), gitlinks=now.links)
+    assert not still_holds(known, spec, "local", now)
+
+
 def test_a_function_under_another_name_is_another_function(tmp_path: Path) -> None:
     for name, content in FILES.items():
         write(name, content)(tmp_path)

@@ -61,6 +61,34 @@ def test_a_file_gets_another_place(tmp_path: Path, files: str, names: list[str])
     assert [name for name, _ in own_files(project, "function")] == names
 
 
+@pytest.mark.parametrize(
+    ("files", "outside"),
+    [
+        ("[app.py, {from: ../../shared/util.py, to: util.py}]", True),
+        ("[app.py, {from: ../../shared, to: shared}]", True),
+        ("[app.py, {from: linked, to: shared}]", True),
+        ("[app.py, {from: with_a_link, to: shared}]", True),
+        ("[app.py, {from: data, to: other}]", False),
+        ("[app.py, {from: ../api/data, to: other}]", False),
+        ("[app.py]", False),
+    ],
+)
+def test_it_is_known_whether_files_come_from_outside_of_the_project(tmp_path: Path, files: str, outside: bool) -> None:
+    """Else a commit that changes only these would change nothing, since the project's directory is the same."""
+    project = repository(tmp_path, files)
+    (project / "linked").symlink_to("../../shared")
+    (project / "with_a_link").mkdir()
+    (project / "with_a_link/util.py").symlink_to("../../../shared/util.py")
+    assert read(project, tmp_path).reads_outside == outside
+
+
+def test_it_is_known_whether_a_layer_comes_from_outside_of_the_project(tmp_path: Path) -> None:
+    layers = "layers:\n  common: {files: [{from: ../../shared, to: shared}], dest_dir: python}\n"
+    assert read(repository(tmp_path, "[app.py]", layers), tmp_path).reads_outside
+    made = "layers:\n  common: {preinstall: [make], files: [{from: made, to: shared}], dest_dir: python}\n"
+    assert read(repository(tmp_path, "[app.py]", made), tmp_path).reads_outside, "no one knows yet"
+
+
 def test_a_layer_of_files_from_elsewhere(tmp_path: Path) -> None:
     layers = "layers:\n  common: {files: [{from: ../../shared, to: shared}], dest_dir: python}\n"
     project = read(repository(tmp_path, "[app.py]", layers), tmp_path)
